@@ -1,0 +1,499 @@
+//! Cuts a stream into entries: which blocks are headers, what they say together, where the payload is.
+//!
+//! All decisions follow Go's `archive/tar` as tar-split carries it: it is what the engines read
+//! layers with, so an entry that it sees is one, and there is no other view. In particular the
+//! size of an extension header is its own, never one that an extension before it gave; the last
+//! extended header counts alone; a GNU name beats a pax one; a global header applies to nothing.
+
+use std::io::{self, Read};
+
+use crate::error::SplitError;
+use crate::header::{BLOCK, Block, Raw, Reason};
+use crate::metadata::{Kind, Metadata, Sparse};
+use crate::pax::{Key, Pax};
+use crate::payload::Payload;
+use crate::sparse::{self, PaxForm, PayloadMap, Runs};
+
+/// The most that an extension header or a sparse map may hold.
+pub const EXTENSION_LIMIT: u64 = 1 << 20;
+
+/// Gets every byte that is not payload, in order.
+pub(crate) trait Sink {
+    fn raw(&mut self, bytes: &[u8]) -> io::Result<()>;
+}
+
+/// For who only wants the entries.
+pub(crate) struct Nowhere;
+
+impl Sink for Nowhere {
+    fn raw(&mut self, _: &[u8]) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Reads entries.
+pub(crate) struct Frame<R> {
+    pub(crate) payload: Payload<R>,
+    pub(crate) metadata: Metadata,
+    /// The size to record for the current entry: of a payload, or claimed by a header that has none.
+    pub(crate) recorded: u64,
+    /// The last block in front of the payload.
+    pub(crate) last_block: Block,
+    /// How many entries were seen.
+    pub(crate) entries: u64,
+    /// Stored bytes that belong to no file: they are passed over like padding.
+    unused: u64,
+    padding: usize,
+    pax: Pax,
+    long_name: Vec<u8>,
+    long_link: Vec<u8>,
+}
+
+impl<R: Read> Frame<R> {
+    pub(crate) fn new(source: R, capacity: usize) -> Self {
+        Self {
+            payload: Payload::new(source, capacity),
+            metadata: Metadata::default(),
+            recorded: 0,
+            last_block: [0; BLOCK],
+            entries: 0,
+            unused: 0,
+            padding: 0,
+            pax: Pax::default(),
+            long_name: Vec::new(),
+            long_link: Vec::new(),
+        }
+    }
+
+    /// Goes to the next entry, whose metadata then is in `metadata`. The payload of the current
+    /// one must have been read. Returns false at the end of the archive, behind which the source
+    /// may hold more.
+    pub(crate) fn advance(&mut self, sink: &mut impl Sink) -> Result<bool, SplitError> {
+        let unused = std::mem::take(&mut self.unused);
+        let found = self.pass(unused, sink)?;
+        if found < unused {
+            return Err(self.payload.truncated("file", unused, found));
+        }
+        self.payload.entry = self.entries;
+        self.pax.clear();
+        self.long_name.clear();
+        self.long_link.clear();
+        loop {
+            let padding = std::mem::take(&mut self.padding) as u64;
+            // A tar may end inside padding: nothing that matters can be missing.
+            if self.pass(padding, sink)? < padding {
+                return Ok(false);
+            }
+            self.payload.name.clear();
+            self.payload.header = self.payload.source.offset();
+            let Some(block) = self.header_block(sink)? else {
+                return Ok(false);
+            };
+            let raw = Raw::decode(&block).map_err(|reason| self.wrong(reason))?;
+            raw.name(&mut self.payload.name);
+            self.last_block = block;
+            match raw.flag {
+                b'x' => self.pax_header(&raw, "a pax extended header", sink)?,
+                b'g' => {
+                    self.pax_header(&raw, "a pax global header", sink)?;
+                    self.global();
+                    break;
+                }
+                b'L' => {
+                    let name = std::mem::take(&mut self.long_name);
+                    self.long_name = self.long_text(&raw, "a GNU long name", name, sink)?;
+                }
+                b'K' => {
+                    let link = std::mem::take(&mut self.long_link);
+                    self.long_link = self.long_text(&raw, "a GNU long link", link, sink)?;
+                }
+                _ => {
+                    self.entry(&raw, sink)?;
+                    break;
+                }
+            }
+        }
+        self.entries += 1;
+        Ok(true)
+    }
+
+    /// Reads the next header block. `None` at the end of the archive.
+    fn header_block(&mut self, sink: &mut impl Sink) -> Result<Option<Block>, SplitError> {
+        let Some(block) = self.whole_block(sink)? else {
+            return Ok(None);
+        };
+        if block != [0; BLOCK] {
+            return Ok(Some(block));
+        }
+        match self.whole_block(sink)? {
+            Some(second) if second != [0; BLOCK] => {
+                Err(self.wrong("a block of zeros with something else behind it"))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Reads a block. `None` when the source ends, or has only zeros left that are less than one.
+    fn whole_block(&mut self, sink: &mut impl Sink) -> Result<Option<Block>, SplitError> {
+        let offset = self.payload.source.offset();
+        let there = self
+            .payload
+            .source
+            .ensure(BLOCK)
+            .map_err(|source| SplitError::Io { offset, source })?;
+        if let Some(block) = there.first_chunk::<BLOCK>() {
+            let block = *block;
+            self.pass(BLOCK as u64, sink)?;
+            return Ok(Some(block));
+        }
+        let found = there.len() as u64;
+        if there.iter().any(|byte| *byte != 0) {
+            return Err(self.payload.truncated("header", BLOCK as u64, found));
+        }
+        self.pass(found, sink)?;
+        Ok(None)
+    }
+
+    /// Hands `length` bytes to the sink, or what there is. Returns how many.
+    fn pass(&mut self, length: u64, sink: &mut impl Sink) -> Result<u64, SplitError> {
+        let mut left = length;
+        while left > 0 {
+            let offset = self.payload.source.offset();
+            let there = self
+                .payload
+                .source
+                .fill()
+                .map_err(|source| SplitError::Io { offset, source })?;
+            let step = there.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            if step == 0 {
+                break;
+            }
+            sink.raw(there.get(..step).unwrap_or_default())
+                .map_err(|source| SplitError::Record { source })?;
+            self.payload.source.consume(step);
+            left -= step as u64;
+        }
+        Ok(length - left)
+    }
+
+    /// Reads the payload of an extension header into `data`.
+    fn extension(
+        &mut self,
+        raw: &Raw<'_>,
+        what: &'static str,
+        data: &mut Vec<u8>,
+        sink: &mut impl Sink,
+    ) -> Result<(), SplitError> {
+        let size = u64::try_from(raw.size).map_err(|_| self.wrong("its size is negative"))?;
+        if size > EXTENSION_LIMIT {
+            return Err(self.too_long(what));
+        }
+        data.clear();
+        let mut keep = Keep { data, sink };
+        let found = self.pass(size, &mut keep)?;
+        if found < size {
+            return Err(self.payload.truncated("extension header", size, found));
+        }
+        self.padding = padding(size);
+        Ok(())
+    }
+
+    fn pax_header(
+        &mut self,
+        raw: &Raw<'_>,
+        what: &'static str,
+        sink: &mut impl Sink,
+    ) -> Result<(), SplitError> {
+        let mut data = std::mem::take(&mut self.pax.data);
+        let read = self.extension(raw, what, &mut data, sink);
+        self.pax.data = data;
+        read?;
+        self.pax.parse().map_err(|reason| self.wrong(reason))
+    }
+
+    fn long_text(
+        &mut self,
+        raw: &Raw<'_>,
+        what: &'static str,
+        mut text: Vec<u8>,
+        sink: &mut impl Sink,
+    ) -> Result<Vec<u8>, SplitError> {
+        self.extension(raw, what, &mut text, sink)?;
+        if let Some(nul) = text.iter().position(|byte| *byte == 0) {
+            text.truncate(nul);
+        }
+        Ok(text)
+    }
+
+    /// A global header is an entry of its own. Its only effect is that it may name itself.
+    fn global(&mut self) {
+        self.metadata.clear();
+        self.metadata.offset = self.payload.header;
+        self.metadata.kind = Kind::GlobalHeader;
+        let name = self.pax.get(Key::Path).unwrap_or(&self.payload.name);
+        self.metadata.path.extend_from_slice(name);
+        self.recorded = 0;
+        self.payload.start(0);
+    }
+
+    /// Brings header and extensions together.
+    fn entry(&mut self, raw: &Raw<'_>, sink: &mut impl Sink) -> Result<(), SplitError> {
+        // The header's own size must make sense even when an extension replaces it.
+        if raw.size < 0 && !Kind::of(raw.flag).is_header_only() {
+            return Err(self.wrong("its size is negative"));
+        }
+        self.metadata.clear();
+        self.metadata.offset = self.payload.header;
+        self.names(raw);
+        let size = self.attributes(raw).map_err(|reason| self.wrong(reason))?;
+        self.payload.name.clone_from(&self.metadata.path);
+
+        let header_only = self.metadata.kind.is_header_only();
+        let claimed = u64::try_from(size);
+        let stored = match claimed {
+            _ if header_only => 0,
+            Ok(size) => size,
+            Err(_) => return Err(self.wrong("its size is negative")),
+        };
+        self.metadata.size = stored;
+        self.metadata.stored = stored;
+        self.recorded = claimed.unwrap_or(0);
+        self.padding = padding(stored);
+        let sparse = if raw.flag == b'S' {
+            self.old_sparse(raw, sink)?
+        } else {
+            self.pax_sparse()?
+        };
+        if let Some((sparse, size)) = sparse {
+            sparse::check(&sparse, size, stored).map_err(|reason| self.wrong(reason))?;
+            self.metadata.size = size;
+            if size == 0 {
+                self.unused = stored;
+                self.metadata.stored = 0;
+                self.recorded = 0;
+            }
+            self.metadata.sparse = Some(sparse);
+        }
+        self.payload.start(self.metadata.stored);
+        Ok(())
+    }
+
+    /// Path, link and kind.
+    fn names(&mut self, raw: &Raw<'_>) {
+        let metadata = &mut self.metadata;
+        let pick = |long: &Vec<u8>, pax: Option<&[u8]>, header: &[u8], into: &mut Vec<u8>| {
+            into.clear();
+            into.extend_from_slice(match pax {
+                _ if !long.is_empty() => long,
+                Some(pax) => pax,
+                None => header,
+            });
+        };
+        pick(
+            &self.long_name,
+            self.pax.get(Key::Path),
+            &self.payload.name,
+            &mut metadata.path,
+        );
+        pick(
+            &self.long_link,
+            self.pax.get(Key::LinkPath),
+            raw.link(),
+            &mut metadata.link,
+        );
+        pick(
+            &Vec::new(),
+            self.pax.get(Key::Uname),
+            raw.uname,
+            &mut metadata.uname,
+        );
+        pick(
+            &Vec::new(),
+            self.pax.get(Key::Gname),
+            raw.gname,
+            &mut metadata.gname,
+        );
+        // Before there was a type for directories, a slash was their mark.
+        let slash = raw.flag == 0 && metadata.path.ends_with(b"/");
+        metadata.kind = if slash {
+            Kind::Directory
+        } else {
+            Kind::of(raw.flag)
+        };
+    }
+
+    /// Everything else that is no framing. Returns the size.
+    fn attributes(&mut self, raw: &Raw<'_>) -> Result<i64, Reason> {
+        let (pax, metadata) = (&self.pax, &mut self.metadata);
+        metadata.mode = (raw.mode & 0o7777) as u32;
+        // Negative numbers stay what they are in two's complement.
+        metadata.uid = pax
+            .number(Key::Uid, "its pax uid is not a number")?
+            .unwrap_or(raw.uid) as u64;
+        metadata.gid = pax
+            .number(Key::Gid, "its pax gid is not a number")?
+            .unwrap_or(raw.gid) as u64;
+        metadata.mtime = pax
+            .time(Key::Mtime, "its pax mtime is not a time")?
+            .unwrap_or(raw.mtime);
+        pax.time(Key::Atime, "its pax atime is not a time")?;
+        pax.time(Key::Ctime, "its pax ctime is not a time")?;
+        metadata.device = (raw.device.0 as u64, raw.device.1 as u64);
+        pax.xattrs(&mut metadata.xattrs);
+        Ok(pax
+            .number(Key::Size, "its pax size is not a number")?
+            .unwrap_or(raw.size))
+    }
+
+    /// An old GNU sparse file: its map goes on in blocks behind the header.
+    fn old_sparse(
+        &mut self,
+        raw: &Raw<'_>,
+        sink: &mut impl Sink,
+    ) -> Result<Option<(Sparse, u64)>, SplitError> {
+        let mut runs = Runs::new();
+        let block = self.last_block;
+        let (size, mut more) =
+            sparse::old_gnu_header(raw, &block, &mut runs).map_err(|reason| self.wrong(reason))?;
+        let mut seen = 0;
+        while more {
+            seen += BLOCK as u64;
+            if seen > EXTENSION_LIMIT {
+                return Err(self.too_long("a sparse map"));
+            }
+            let offset = self.payload.source.offset();
+            let there = self
+                .payload
+                .source
+                .ensure(BLOCK)
+                .map_err(|source| SplitError::Io { offset, source })?;
+            let Some(block) = there.first_chunk::<BLOCK>().copied() else {
+                let found = there.len() as u64;
+                return Err(self.payload.truncated("sparse map", BLOCK as u64, found));
+            };
+            self.pass(BLOCK as u64, sink)?;
+            self.last_block = block;
+            more = sparse::old_gnu_extension(&block, &mut runs)
+                .map_err(|reason| self.wrong(reason))?;
+        }
+        Ok(Some((
+            Sparse {
+                data_start: 0,
+                runs,
+            },
+            size,
+        )))
+    }
+
+    /// A sparse file in one of the pax forms.
+    fn pax_sparse(&mut self) -> Result<Option<(Sparse, u64)>, SplitError> {
+        let Some(form) = sparse::pax_form(&self.pax) else {
+            return Ok(None);
+        };
+        if self.metadata.kind.is_header_only() {
+            return Err(self.wrong("a sparse map for something that has no payload"));
+        }
+        if let Some(name) = self.pax.get(Key::SparseName) {
+            self.metadata.path.clear();
+            self.metadata.path.extend_from_slice(name);
+            self.payload.name.clone_from(&self.metadata.path);
+        }
+        let key = if self.pax.get(Key::SparseSize).is_some() {
+            Key::SparseSize
+        } else {
+            Key::SparseRealSize
+        };
+        let size = self
+            .pax
+            .number(key, "its real size is not a number")
+            .map_err(|reason| self.wrong(reason))?;
+        let size = size.map_or(Ok(self.metadata.stored), u64::try_from);
+        let size = size.map_err(|_| self.wrong("its real size is negative"))?;
+        let (data_start, runs) = match form {
+            PaxForm::InHeader => (
+                0,
+                sparse::pax_header_map(&self.pax).map_err(|reason| self.wrong(reason))?,
+            ),
+            PaxForm::InPayload => self.payload_map()?,
+        };
+        Ok(Some((Sparse { data_start, runs }, size)))
+    }
+
+    /// The map in front of the data of pax sparse 1.0. It stays in the payload: it is only looked at.
+    fn payload_map(&mut self) -> Result<(u64, Runs), SplitError> {
+        let mut map = PayloadMap::default();
+        let stored = self.metadata.stored;
+        loop {
+            let end = map.seen + BLOCK;
+            if end as u64 > EXTENSION_LIMIT {
+                return Err(self.too_long("a sparse map"));
+            }
+            if end as u64 > stored {
+                return Err(self.wrong("its sparse map does not end before its payload"));
+            }
+            let offset = self.payload.source.offset();
+            let there = self
+                .payload
+                .source
+                .ensure(end)
+                .map_err(|source| SplitError::Io { offset, source })?;
+            let found = there.len() as u64;
+            let Some(block) = there.get(map.seen..end) else {
+                return Err(self.payload.truncated("sparse map", stored, found));
+            };
+            match map.block(block) {
+                Ok(Some(runs)) => return Ok((map.seen as u64, runs)),
+                Ok(None) => {}
+                Err(reason) => return Err(self.wrong(reason)),
+            }
+        }
+    }
+
+    fn wrong(&self, reason: Reason) -> SplitError {
+        let Payload {
+            entry,
+            header: offset,
+            ..
+        } = self.payload;
+        SplitError::Header {
+            entry,
+            offset,
+            name: self.payload.name.clone(),
+            reason,
+        }
+    }
+
+    fn too_long(&self, what: &'static str) -> SplitError {
+        let Payload {
+            entry,
+            header: offset,
+            ..
+        } = self.payload;
+        SplitError::TooLong {
+            entry,
+            offset,
+            name: self.payload.name.clone(),
+            what,
+            limit: EXTENSION_LIMIT,
+        }
+    }
+}
+
+/// Keeps what it hands on.
+struct Keep<'a, S> {
+    data: &'a mut Vec<u8>,
+    sink: &'a mut S,
+}
+
+impl<S: Sink> Sink for Keep<'_, S> {
+    fn raw(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.data.extend_from_slice(bytes);
+        self.sink.raw(bytes)
+    }
+}
+
+/// What is missing to whole blocks.
+fn padding(size: u64) -> usize {
+    // Less than a block, so it fits.
+    (size.wrapping_neg() % BLOCK as u64) as usize
+}
