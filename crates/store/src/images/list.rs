@@ -1,0 +1,156 @@
+//! Questions about images; listings are answered by the index alone.
+
+use std::collections::HashMap;
+
+use rusqlite::Row;
+
+use crate::digest::{ImageId, LayerId};
+use crate::error::StoreError;
+use crate::images::{ImageRecord, ImageSummary, folder, table};
+use crate::index::{View, column, column_opt, size};
+use crate::reference::Reference;
+use crate::store::Store;
+
+impl Store {
+    /// Reads an image with its documents.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] when its folder does not hold that image.
+    pub fn image(&self, id: &ImageId) -> Result<Option<ImageRecord>, StoreError> {
+        if !self.has_image(id)? {
+            return Ok(None);
+        }
+        match folder::read(&self.root().image(id), id) {
+            Ok(record) => Ok(Some(record)),
+            // Removed by somebody else since.
+            Err(_) if !self.has_image(id)? => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Tells whether an image is there.
+    ///
+    /// # Errors
+    /// The index's.
+    pub fn has_image(&self, id: &ImageId) -> Result<bool, StoreError> {
+        self.index()
+            .read("find image", |view| table::exists(view, id))
+    }
+
+    /// Lists all images, newest first, those without a date last.
+    ///
+    /// # Errors
+    /// The index's.
+    pub fn images(&self) -> Result<Vec<ImageSummary>, StoreError> {
+        self.index().read("list images", summaries)
+    }
+
+    /// Returns the images that have a layer.
+    ///
+    /// # Errors
+    /// The index's.
+    pub fn images_using(&self, id: &LayerId) -> Result<Vec<ImageId>, StoreError> {
+        let sql = "SELECT DISTINCT i.id FROM layers l
+                   JOIN image_layers p ON p.layer = l.num JOIN images i ON i.num = p.image
+                   WHERE l.id = ?1 ORDER BY i.id";
+        self.index().read("find images", |view| {
+            view.all("find images", sql, [id.hex()], |row| column(row, 0))
+        })
+    }
+
+    /// Returns the layers of an image, bottom first.
+    ///
+    /// # Errors
+    /// The index's.
+    pub fn layers_of_image(&self, id: &ImageId) -> Result<Vec<LayerId>, StoreError> {
+        self.index()
+            .read("find layers of image", |view| table::layers(view, id))
+    }
+}
+
+/// What the layers of all images say about one of them.
+#[derive(Default)]
+struct Use {
+    layers: usize,
+    size: u64,
+    unique_size: u64,
+}
+
+fn summaries(view: &View<'_>) -> Result<Vec<ImageSummary>, StoreError> {
+    let mut uses = uses(view)?;
+    let mut names = names(view)?;
+    let sql = "SELECT num, id, manifest, parent, created, architecture, os, variant FROM images
+               ORDER BY created_at DESC NULLS LAST, id";
+    let rows = view.all("list images", sql, [], |row| {
+        Ok((row.get(0)?, summary(row)?))
+    })?;
+    let mut images = Vec::with_capacity(rows.len());
+    for (number, mut image) in rows {
+        let used: Use = uses.remove(&number).unwrap_or_default();
+        image.layers = used.layers;
+        image.size = used.size;
+        image.unique_size = used.unique_size;
+        image.names = names.remove(&image.id).unwrap_or_default();
+        image.names.sort_by_cached_key(Reference::familiar);
+        images.push(image);
+    }
+    Ok(images)
+}
+
+fn summary(row: &Row<'_>) -> rusqlite::Result<ImageSummary> {
+    Ok(ImageSummary {
+        id: column(row, 1)?,
+        names: Vec::new(),
+        manifest: column_opt(row, 2)?,
+        parent: column_opt(row, 3)?,
+        created: row.get(4)?,
+        architecture: row.get(5)?,
+        os: row.get(6)?,
+        variant: row.get(7)?,
+        layers: 0,
+        size: 0,
+        unique_size: 0,
+    })
+}
+
+/// Sums up sizes in one pass over the layers of images. A layer that an image has twice
+/// counts once.
+fn uses(view: &View<'_>) -> Result<HashMap<i64, Use>, StoreError> {
+    // Ordered by layer, so that those of one layer stand together.
+    let sql = "SELECT p.layer, p.image, l.size FROM image_layers p
+               CROSS JOIN layers l ON l.num = p.layer ORDER BY p.layer, p.image";
+    let rows: Vec<(i64, i64, u64)> = view.all("list layers of images", sql, [], |row| {
+        Ok((row.get(0)?, row.get(1)?, size(row, 2)?))
+    })?;
+    let mut uses: HashMap<i64, Use> = HashMap::new();
+    for one_layer in rows.chunk_by(|a, b| a.0 == b.0) {
+        let mut last = None;
+        let mut images = 0;
+        for (_, image, size) in one_layer {
+            let used = uses.entry(*image).or_default();
+            used.layers += 1;
+            if last != Some(*image) {
+                used.size = used.size.saturating_add(*size);
+                images += 1;
+            }
+            last = Some(*image);
+        }
+        if let (1, Some((_, image, size))) = (images, one_layer.first()) {
+            let used = uses.entry(*image).or_default();
+            used.unique_size = used.unique_size.saturating_add(*size);
+        }
+    }
+    Ok(uses)
+}
+
+fn names(view: &View<'_>) -> Result<HashMap<ImageId, Vec<Reference>>, StoreError> {
+    let rows: Vec<(Reference, ImageId)> =
+        view.all("list names", "SELECT name, image FROM names", [], |row| {
+            Ok((crate::names::column(row, 0)?, column(row, 1)?))
+        })?;
+    let mut names: HashMap<ImageId, Vec<Reference>> = HashMap::new();
+    for (name, image) in rows {
+        names.entry(image).or_default().push(name);
+    }
+    Ok(names)
+}

@@ -1,0 +1,276 @@
+//! The index: SQLite, rebuilt from the folders at any time.
+//!
+//! `synchronous` is NORMAL: a power failure may lose the newest rows, never more, and the
+//! first open after it compares the index with the folders.
+
+pub(crate) mod schema;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, Params, Row, Transaction, TransactionBehavior};
+
+use crate::effects::{Effect, Effects};
+use crate::error::{IoContext, StoreError};
+
+/// How long a writer waits for other writers. They hold the index for milliseconds, so
+/// whoever waits this long waits for somebody who is stopped.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+const LONGEST_PAUSE: Duration = Duration::from_millis(20);
+
+/// The open index: as many connections as there are threads that use it at once.
+#[derive(Debug)]
+pub(crate) struct Index {
+    path: PathBuf,
+    effects: Arc<Effects>,
+    idle: Mutex<Vec<Connection>>,
+}
+
+impl Index {
+    /// Opens the index that is at `path`; never makes one.
+    pub(crate) fn open(path: &Path, effects: Arc<Effects>) -> Result<Index, StoreError> {
+        let index = Index {
+            path: path.to_owned(),
+            effects,
+            idle: Mutex::new(Vec::new()),
+        };
+        let connection = index.connect()?;
+        index.put_back(connection);
+        Ok(index)
+    }
+
+    /// Runs `work` on one consistent state of the index.
+    pub(crate) fn read<T, E: From<StoreError>>(
+        &self,
+        action: &'static str,
+        work: impl FnOnce(&View<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.run(action, TransactionBehavior::Deferred, work)
+    }
+
+    /// Runs `work` as the only writer; what it changed is kept only when it succeeds.
+    pub(crate) fn write<T, E: From<StoreError>>(
+        &self,
+        action: &'static str,
+        work: impl FnOnce(&View<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.run(action, TransactionBehavior::Immediate, work)
+    }
+
+    fn run<T, E: From<StoreError>>(
+        &self,
+        action: &'static str,
+        behavior: TransactionBehavior,
+        work: impl FnOnce(&View<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let writes = matches!(behavior, TransactionBehavior::Immediate);
+        let wrong = |source| StoreError::index(action, &self.path, source);
+        let mut connection = self.take()?;
+        let view = View {
+            transaction: connection
+                .transaction_with_behavior(behavior)
+                .map_err(wrong)?,
+            path: &self.path,
+        };
+        let answer = work(&view)?;
+        if writes {
+            self.effects
+                .announce(&Effect::Commit(action))
+                .at(action, &self.path)?;
+        }
+        view.commit().map_err(wrong)?;
+        self.put_back(connection);
+        Ok(answer)
+    }
+
+    /// Tells which schema the file has.
+    pub(crate) fn found(&self) -> Result<schema::Found, StoreError> {
+        let connection = self.take()?;
+        let found = schema::inspect(&connection)
+            .map_err(|source| StoreError::index("inspect", &self.path, source))?;
+        self.put_back(connection);
+        Ok(found)
+    }
+
+    /// Brings an older file to the current schema; nobody else may have it open.
+    pub(crate) fn migrate(&self) -> Result<(), StoreError> {
+        let mut connection = self.take()?;
+        let mut run = || match schema::inspect(&connection)? {
+            schema::Found::Older(version) => schema::migrate(&mut connection, version),
+            _ => Ok(()),
+        };
+        run().map_err(|source| StoreError::index("migrate", &self.path, source))
+    }
+
+    fn take(&self) -> Result<Connection, StoreError> {
+        let idle = self
+            .idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
+        idle.map_or_else(|| self.connect(), Ok)
+    }
+
+    fn put_back(&self, connection: Connection) {
+        self.idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(connection);
+    }
+
+    fn connect(&self) -> Result<Connection, StoreError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX
+            | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+        let open = || {
+            let mut connection = Connection::open_with_flags(&self.path, flags)?;
+            tune(&mut connection)?;
+            Ok::<Connection, rusqlite::Error>(connection)
+        };
+        open().map_err(|source| StoreError::index("open", &self.path, source))
+    }
+}
+
+/// Settings that belong to a connection, not to the file.
+pub(crate) fn tune(connection: &mut Connection) -> rusqlite::Result<()> {
+    connection.busy_handler(Some(pause))?;
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(())
+}
+
+/// Sleeps before the next attempt for the index; false ends the waiting.
+fn pause(attempt: i32) -> bool {
+    let attempt = u32::try_from(attempt).unwrap_or(0);
+    let pause = Duration::from_micros(200)
+        .saturating_mul(1 << attempt.min(10))
+        .min(LONGEST_PAUSE);
+    if LONGEST_PAUSE.saturating_mul(attempt) > PATIENCE {
+        return false;
+    }
+    std::thread::sleep(pause);
+    true
+}
+
+/// One transaction of the index.
+pub(crate) struct View<'a> {
+    pub(crate) transaction: Transaction<'a>,
+    pub(crate) path: &'a Path,
+}
+
+impl View<'_> {
+    /// Keeps what was changed.
+    pub(crate) fn commit(self) -> rusqlite::Result<()> {
+        self.transaction.commit()
+    }
+
+    fn wrong(&self, action: &'static str) -> impl Fn(rusqlite::Error) -> StoreError {
+        move |source| StoreError::index(action, self.path, source)
+    }
+
+    /// Changes rows; gives their number.
+    pub(crate) fn execute(
+        &self,
+        action: &'static str,
+        sql: &str,
+        params: impl Params,
+    ) -> Result<usize, StoreError> {
+        let run = || self.transaction.prepare_cached(sql)?.execute(params);
+        run().map_err(self.wrong(action))
+    }
+
+    /// Reads the first row, when there is one.
+    pub(crate) fn first<T>(
+        &self,
+        action: &'static str,
+        sql: &str,
+        params: impl Params,
+        read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Option<T>, StoreError> {
+        use rusqlite::OptionalExtension as _;
+        let run = || {
+            self.transaction
+                .prepare_cached(sql)?
+                .query_row(params, read)
+                .optional()
+        };
+        run().map_err(self.wrong(action))
+    }
+
+    /// Reads all rows.
+    pub(crate) fn all<T>(
+        &self,
+        action: &'static str,
+        sql: &str,
+        params: impl Params,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, StoreError> {
+        let run = || {
+            self.transaction
+                .prepare_cached(sql)?
+                .query_map(params, read)?
+                .collect::<Result<Vec<T>, _>>()
+        };
+        run().map_err(self.wrong(action))
+    }
+
+    /// Tells whether a query finds a row.
+    pub(crate) fn any(
+        &self,
+        action: &'static str,
+        sql: &str,
+        params: impl Params,
+    ) -> Result<bool, StoreError> {
+        Ok(self.first(action, sql, params, |_| Ok(()))?.is_some())
+    }
+}
+
+/// Reads a column that holds the text of an ID.
+pub(crate) fn column<T>(row: &Row<'_>, at: usize) -> rusqlite::Result<T>
+where
+    T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>,
+{
+    let text = row.get_ref(at)?.as_str()?;
+    parse(text, at)
+}
+
+/// As [`column`], for one that may be null.
+pub(crate) fn column_opt<T>(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<T>>
+where
+    T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>,
+{
+    match row.get_ref(at)?.as_str_or_null()? {
+        None => Ok(None),
+        Some(text) => parse(text, at).map(Some),
+    }
+}
+
+fn parse<T>(text: &str, at: usize) -> rusqlite::Result<T>
+where
+    T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>,
+{
+    text.parse().map_err(|error| {
+        let error: Box<dyn std::error::Error + Send + Sync> = Box::new(error);
+        rusqlite::Error::FromSqlConversionFailure(at, rusqlite::types::Type::Text, error)
+    })
+}
+
+/// What SQLite stores of a size; it has no unsigned numbers.
+pub(crate) fn to_sql(size: u64) -> i64 {
+    i64::try_from(size).unwrap_or(i64::MAX)
+}
+
+/// Reads a size.
+pub(crate) fn size(row: &Row<'_>, at: usize) -> rusqlite::Result<u64> {
+    let value: i64 = row.get(at)?;
+    u64::try_from(value).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(at, value))
+}
+
+/// The texts that start with `prefix` (lower-case hex digits) are those from the first to
+/// before the second.
+pub(crate) fn prefix_range(prefix: &str) -> (String, String) {
+    // 'g' sorts right behind the last hex digit.
+    (prefix.to_owned(), format!("{prefix}g"))
+}

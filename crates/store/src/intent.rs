@@ -1,0 +1,161 @@
+//! Intents: word left in a session's folder of what is about to be done.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::{ImageId, LayerId};
+use crate::effects::Effects;
+use crate::error::{IoContext, StoreError};
+use crate::reference::Reference;
+
+const PREFIX: &str = "intent-";
+
+/// What a session is about to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "intent")]
+#[non_exhaustive]
+pub enum Intent {
+    /// A layer is about to be published with the driver's tree `cache`. Found in a dead
+    /// session: a tree that no layer uses is abandoned.
+    Layer {
+        /// The layer.
+        id: LayerId,
+        /// The driver's ID of its tree.
+        cache: String,
+    },
+    /// A layer is about to be removed.
+    RemoveLayer {
+        /// The layer.
+        id: LayerId,
+        /// The driver's ID of its tree.
+        cache: String,
+    },
+    /// An image is about to be published, and then to get names.
+    Image {
+        /// The image.
+        id: ImageId,
+        /// The names it is to get.
+        #[serde(default)]
+        names: Vec<PlannedName>,
+    },
+    /// An image is about to be removed.
+    RemoveImage {
+        /// The image.
+        id: ImageId,
+    },
+    /// A name is about to be set, moved or removed.
+    Name {
+        /// The name.
+        name: Reference,
+    },
+}
+
+/// A name that an image is to get.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedName {
+    /// The name.
+    pub name: Reference,
+    /// What it pointed to when this was planned: whoever finishes the plan later leaves
+    /// alone what has moved since.
+    pub before: Option<ImageId>,
+}
+
+/// An intent on disk, until it is [done](IntentGuard::done).
+///
+/// Dropping leaves it there: whoever finds the session dead acts on it.
+#[derive(Debug)]
+#[must_use = "an intent that is not marked as done is acted upon by the next recovery"]
+pub struct IntentGuard {
+    effects: Arc<Effects>,
+    path: PathBuf,
+}
+
+impl IntentGuard {
+    /// Removes the intent: what it announced is done, or wholly undone.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn done(self) -> Result<(), StoreError> {
+        self.effects.remove_file(&self.path).map(drop)
+    }
+}
+
+/// Writes an intent; it appears in one rename.
+pub(crate) fn leave(
+    effects: &Arc<Effects>,
+    dir: &Path,
+    number: u64,
+    intent: &Intent,
+    synced: bool,
+) -> Result<IntentGuard, StoreError> {
+    let path = dir.join(format!("{PREFIX}{number:08}.json"));
+    let draft = dir.join(format!(".{PREFIX}{number:08}"));
+    let text = serde_json::to_vec(intent)
+        .map_err(io::Error::from)
+        .at("describe", &path)?;
+    if synced {
+        effects.write_synced(&draft, &text)?;
+    } else {
+        effects.write_new(&draft, &text)?;
+    }
+    effects.rename(&draft, &path)?;
+    if synced {
+        effects.sync_dir(dir)?;
+    }
+    Ok(IntentGuard {
+        effects: Arc::clone(effects),
+        path,
+    })
+}
+
+/// Tells whether a session's folder holds an intent.
+pub(crate) fn any_left(dir: &Path) -> Result<bool, StoreError> {
+    Ok(!paths(dir)?.is_empty())
+}
+
+/// Reads the intents of a session, in the order in which they were left.
+pub(crate) fn read_all(
+    effects: &Arc<Effects>,
+    dir: &Path,
+) -> Result<Vec<(Intent, IntentGuard)>, StoreError> {
+    let mut intents = Vec::new();
+    for path in paths(dir)? {
+        let text = fs::read(&path).at("read", &path)?;
+        let intent = serde_json::from_slice(&text).map_err(|error| StoreError::Damaged {
+            path: path.clone(),
+            reason: format!("not an intent: {error}"),
+        })?;
+        intents.push((
+            intent,
+            IntentGuard {
+                effects: Arc::clone(effects),
+                path,
+            },
+        ));
+    }
+    Ok(intents)
+}
+
+fn paths(dir: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.at("read folder", dir)?,
+    };
+    let mut paths = Vec::new();
+    for entry in entries {
+        let entry = entry.at("read folder", dir)?;
+        if entry
+            .file_name()
+            .to_str()
+            .is_some_and(|name| name.starts_with(PREFIX))
+        {
+            paths.push(entry.path());
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}

@@ -1,0 +1,95 @@
+//! Layers: their records, publication, holders and removal.
+
+pub(crate) mod hold;
+pub(crate) mod publish;
+mod query;
+pub(crate) mod remove;
+pub(crate) mod table;
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::digest::{DiffId, LayerId};
+use crate::error::{IoContext, StoreError};
+
+pub use hold::RetainError;
+pub use publish::{PublishLayerError, Published};
+pub use remove::{Removal, RemoveLayerError};
+
+/// The file in a layer's folder that describes the layer.
+pub(crate) const DESCRIPTION: &str = "layer.json";
+/// The file in a layer's folder that keeps it though no image has it.
+pub(crate) const KEEP: &str = "keep";
+
+/// What is known of a layer: the content of its `layer.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LayerRecord {
+    /// The ID it is kept under.
+    pub id: LayerId,
+    /// The layer below it.
+    pub parent: Option<LayerId>,
+    /// The digest of its uncompressed tar, when it was loaded from one.
+    pub diff_id: Option<DiffId>,
+    /// The driver's ID of its tree.
+    pub cache: String,
+    /// Bytes of file content, as docker counts.
+    pub size: u64,
+    /// Bytes of the uncompressed tar.
+    pub tar_size: u64,
+    /// Whether its folder has a record to give the tar back exactly.
+    pub has_record: bool,
+    /// When it was registered here, RFC 3339.
+    pub created: String,
+    /// Whether its tree is known to be on disk. In the file: as it was when published; the
+    /// index knows better.
+    pub synced: bool,
+    /// Further facts for whoever uses the store; kept as they are.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+impl LayerRecord {
+    /// Describes a layer without parent, content and record, registered now.
+    pub fn new(id: LayerId, cache: impl Into<String>) -> LayerRecord {
+        LayerRecord {
+            id,
+            parent: None,
+            diff_id: None,
+            cache: cache.into(),
+            size: 0,
+            tar_size: 0,
+            has_record: false,
+            created: crate::time::now(),
+            synced: false,
+            extra: Map::new(),
+        }
+    }
+
+    /// Returns the content of `layer.json`.
+    pub(crate) fn to_json(&self) -> Result<Vec<u8>, std::io::Error> {
+        let mut text = serde_json::to_vec_pretty(self)?;
+        text.push(b'\n');
+        Ok(text)
+    }
+
+    /// Reads the `layer.json` in the folder of the layer `id`.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] when it does not describe that layer.
+    pub fn read(folder: &Path, id: &LayerId) -> Result<LayerRecord, StoreError> {
+        let path = folder.join(DESCRIPTION);
+        let text = std::fs::read(&path).at("read", &path)?;
+        let record: LayerRecord =
+            serde_json::from_slice(&text).map_err(|error| StoreError::Damaged {
+                path: path.clone(),
+                reason: format!("not a layer: {error}"),
+            })?;
+        if record.id != *id {
+            let reason = format!("expected layer {id}, found {}", record.id);
+            return Err(StoreError::Damaged { path, reason });
+        }
+        Ok(record)
+    }
+}

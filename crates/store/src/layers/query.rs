@@ -1,0 +1,180 @@
+//! Questions about layers, answered by the index.
+
+use std::collections::BTreeMap;
+
+use crate::digest::{DiffId, LayerId};
+use crate::error::StoreError;
+use crate::index::{View, column, column_opt};
+use crate::layers::{KEEP, LayerRecord, table};
+use crate::session::{self, SessionId};
+use crate::store::Store;
+
+impl Store {
+    /// Finds a layer.
+    ///
+    /// # Errors
+    /// The index's.
+    pub fn layer(&self, id: &LayerId) -> Result<Option<LayerRecord>, StoreError> {
+        self.index()
+            .read("find layer", |view| table::find(view, id))
+    }
+
+    /// Tells whether a layer is there.
+    ///
+    /// # Errors
+    /// The index's.
+    pub fn has_layer(&self, id: &LayerId) -> Result<bool, StoreError> {
+        self.index()
+            .read("find layer", |view| table::exists(view, id))
+    }
+
+    /// Returns all layers, parents before their children.
+    ///
+    /// # Errors
+    /// The index's.
+    pub fn layers(&self) -> Result<Vec<LayerRecord>, StoreError> {
+        let sql = "SELECT record, synced FROM layers ORDER BY num";
+        self.index().read("list layers", |view| {
+            view.all("list layers", sql, [], table::read)
+        })
+    }
+
+    /// Returns the layers with a diff ID, under whatever chain.
+    ///
+    /// # Errors
+    /// The index's.
+    pub fn layers_by_diff(&self, diff: &DiffId) -> Result<Vec<LayerRecord>, StoreError> {
+        let sql = "SELECT record, synced FROM layers WHERE diff_id = ?1 ORDER BY num";
+        self.index().read("find layers", |view| {
+            view.all("find layers", sql, [diff.to_string()], table::read)
+        })
+    }
+
+    /// Returns the layers whose tree the driver knows by `cache`.
+    ///
+    /// # Errors
+    /// The index's.
+    pub fn layers_by_cache(&self, cache: &str) -> Result<Vec<LayerId>, StoreError> {
+        let sql = "SELECT id FROM layers WHERE cache = ?1 ORDER BY num";
+        self.index().read("find layers", |view| {
+            view.all("find layers", sql, [cache], |row| column(row, 0))
+        })
+    }
+
+    /// Returns the layers directly on top of a layer.
+    ///
+    /// # Errors
+    /// The index's.
+    pub fn children(&self, id: &LayerId) -> Result<Vec<LayerId>, StoreError> {
+        self.index()
+            .read("find children", |view| table::children(view, id))
+    }
+
+    /// Returns the layer with all its ancestors, bottom first; empty when it is not there.
+    ///
+    /// # Errors
+    /// [`StoreError::IndexDamaged`] when an ancestor is missing or the chain has a loop.
+    pub fn layer_chain(&self, id: &LayerId) -> Result<Vec<LayerRecord>, StoreError> {
+        self.index().read("follow parents", |view| chain(view, id))
+    }
+
+    /// Returns the layers that nothing needs: no image, no child, no living holder, no keep
+    /// mark.
+    ///
+    /// # Errors
+    /// The index's.
+    pub fn unclaimed_layers(&self) -> Result<Vec<LayerId>, StoreError> {
+        let sql = "SELECT l.id, h.session FROM layers l
+                   LEFT JOIN holders h ON h.layer = l.id AND h.sweep = 0
+                   WHERE l.kept = 0
+                     AND NOT EXISTS (SELECT 1 FROM image_layers i WHERE i.layer = l.num)
+                     AND NOT EXISTS (SELECT 1 FROM layers c WHERE c.parent = l.id)
+                   ORDER BY l.num";
+        let rows: Vec<(LayerId, Option<SessionId>)> = self.index().read("find layers", |view| {
+            view.all("find layers", sql, [], |row| {
+                Ok((column(row, 0)?, column_opt(row, 1)?))
+            })
+        })?;
+        let mut alive: BTreeMap<SessionId, bool> = BTreeMap::new();
+        let mut held: BTreeMap<LayerId, bool> = BTreeMap::new();
+        let mut order: Vec<LayerId> = Vec::new();
+        for (id, session) in rows {
+            if order.last() != Some(&id) {
+                order.push(id);
+            }
+            let Some(session) = session else { continue };
+            let lives = match alive.get(&session) {
+                Some(lives) => *lives,
+                None => session::is_alive(self, &session)?,
+            };
+            alive.insert(session, lives);
+            *held.entry(id).or_default() |= lives;
+        }
+        order.retain(|id| held.get(id) != Some(&true) && !self.has_keep_mark(id));
+        Ok(order)
+    }
+
+    /// Returns the layers whose tree is not known to be on disk.
+    ///
+    /// # Errors
+    /// The index's.
+    pub fn unsynced_layers(&self) -> Result<Vec<LayerId>, StoreError> {
+        let sql = "SELECT id FROM layers WHERE synced = 0 ORDER BY num";
+        self.index().read("list layers", |view| {
+            view.all("list layers", sql, [], |row| column(row, 0))
+        })
+    }
+
+    /// Takes note that the trees of these layers are on disk.
+    ///
+    /// # Errors
+    /// The index's.
+    pub fn mark_synced(&self, ids: &[LayerId]) -> Result<(), StoreError> {
+        self.index().write("mark layers as synced", |view| {
+            for id in ids {
+                let sql = "UPDATE layers SET synced = 1 WHERE id = ?1";
+                view.execute("mark layer as synced", sql, [id.hex()])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Whether the folder of a layer has the mark that keeps it; the folder is the truth.
+    pub(crate) fn has_keep_mark(&self, id: &LayerId) -> bool {
+        self.root().layer(id).join(KEEP).symlink_metadata().is_ok()
+    }
+}
+
+fn chain(view: &View<'_>, id: &LayerId) -> Result<Vec<LayerRecord>, StoreError> {
+    let damaged = |reason| StoreError::IndexDamaged {
+        path: view.path.to_owned(),
+        reason,
+    };
+    let mut chain: Vec<LayerRecord> = Vec::new();
+    let mut last = i64::MAX;
+    let mut next = Some(*id);
+    while let Some(id) = next {
+        let sql = "SELECT record, synced, num FROM layers WHERE id = ?1";
+        let row = view.first("follow parents", sql, [id.hex()], |row| {
+            Ok((table::read(row)?, row.get::<_, i64>(2)?))
+        })?;
+        let Some((record, number)) = row else {
+            return match chain.last() {
+                None => Ok(chain),
+                Some(child) => Err(damaged(format!(
+                    "layer {} has no parent {id} here",
+                    child.id
+                ))),
+            };
+        };
+        // Numbers fall from child to parent: a chain that does not is a loop.
+        if number >= last {
+            return Err(damaged(format!("layer {id} comes after its own child")));
+        }
+        last = number;
+        next = record.parent;
+        chain.push(record);
+    }
+    chain.reverse();
+    Ok(chain)
+}
