@@ -1,0 +1,11 @@
+//! Docker archives, written and read by code that shares nothing with lith.
+//!
+//! A round trip checked by the code under test proves little; this is the second opinion.
+
+mod name;
+mod read;
+mod write;
+
+pub(crate) use name::normalise;
+pub(crate) use read::{Archive, Difference, compare, first_difference};
+pub(crate) use write::{Layout, NewImage, Packing, sha256_file, write};

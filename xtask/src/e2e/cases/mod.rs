@@ -1,0 +1,70 @@
+//! All cases, by subject.
+
+mod crash;
+mod failure;
+mod input;
+pub(crate) mod machine;
+mod names;
+mod peers;
+mod roundtrip;
+mod steps;
+mod tarsplit;
+mod tree;
+
+use anyhow::Result;
+
+use super::lab::Lab;
+use crate::lith::Driver;
+
+/// Gives what was seen, in a few words.
+type Run = Box<dyn Fn(&Lab) -> Result<String>>;
+
+/// A case with its name.
+pub(crate) struct Case {
+    pub(crate) name: String,
+    pub(crate) run: Run,
+}
+
+/// Collects the cases of one driver (or of none) under a common prefix.
+struct Cases {
+    prefix: &'static str,
+    cases: Vec<Case>,
+}
+
+impl Cases {
+    fn new(prefix: &'static str) -> Cases {
+        Cases {
+            prefix,
+            cases: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, name: &str, run: impl Fn(&Lab) -> Result<String> + 'static) {
+        let name = format!("{}/{name}", self.prefix);
+        self.cases.push(Case {
+            name,
+            run: Box::new(run),
+        });
+    }
+}
+
+/// Every case, in the order in which they run.
+pub(crate) fn all() -> Vec<Case> {
+    let mut all = Vec::new();
+    for driver in Driver::ALL {
+        let mut cases = Cases::new(driver.name());
+        roundtrip::add(&mut cases, driver);
+        input::add(&mut cases, driver);
+        tree::add(&mut cases, driver);
+        names::add(&mut cases, driver);
+        peers::add(&mut cases, driver);
+        failure::add(&mut cases, driver);
+        crash::add(&mut cases, driver);
+        machine::add(&mut cases, driver);
+        all.append(&mut cases.cases);
+    }
+    let mut cases = Cases::new("tar-split");
+    tarsplit::add(&mut cases);
+    all.append(&mut cases.cases);
+    all
+}

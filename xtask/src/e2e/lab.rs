@@ -1,0 +1,219 @@
+//! What cases share: the program, folders, peers, images and stores made once.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::HashMap;
+use std::fs;
+use std::hash::Hash;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use anyhow::{Context, Result};
+use tempfile::TempDir;
+
+use super::cases::machine::MachineRun;
+use super::guards;
+use super::images::{Built, Image, Made, Writer};
+use super::peers::{Docker, Podman, Reference, Settings};
+use super::report::{Stop, skip};
+use crate::lith::{Driver, Lith};
+
+/// Something that is made when it is first asked for; a failure is kept, too.
+pub(crate) struct Once<T>(OnceCell<Result<T, Stop>>);
+
+impl<T> Default for Once<T> {
+    fn default() -> Self {
+        Once(OnceCell::new())
+    }
+}
+
+impl<T> Once<T> {
+    pub(crate) fn get(&self, make: impl FnOnce() -> Result<T>) -> Result<&T> {
+        self.0
+            .get_or_init(|| make().map_err(Stop::from))
+            .as_ref()
+            .map_err(|s| s.clone().into())
+    }
+}
+
+/// [`Once`] for each of several keys.
+pub(crate) struct Each<K, T>(RefCell<HashMap<K, Result<Rc<T>, Stop>>>);
+
+impl<K, T> Default for Each<K, T> {
+    fn default() -> Self {
+        Each(RefCell::default())
+    }
+}
+
+impl<K: Eq + Hash, T> Each<K, T> {
+    pub(crate) fn get(&self, key: K, make: impl FnOnce() -> Result<T>) -> Result<Rc<T>> {
+        if let Some(made) = self.0.borrow().get(&key) {
+            return made.clone().map_err(Into::into);
+        }
+        // Not borrowed while it is made: making one may ask for another.
+        let made = make().map(Rc::new).map_err(Stop::from);
+        self.0.borrow_mut().insert(key, made.clone());
+        made.map_err(Into::into)
+    }
+
+    fn clear(&self) {
+        self.0.borrow_mut().clear();
+    }
+}
+
+/// The place in which cases run.
+pub(crate) struct Lab {
+    program: PathBuf,
+    work: PathBuf,
+    /// What is worth keeping between runs: downloads and builds that do not depend on lith.
+    pub(crate) cache: PathBuf,
+    pub(crate) keep: bool,
+    pub(crate) settings: Settings,
+    counter: Cell<usize>,
+    pub(crate) builder: Once<Podman>,
+    pub(crate) built: Each<Image, Built>,
+    pub(crate) archives: Each<(Image, Writer), PathBuf>,
+    pub(crate) made: Once<Made>,
+    pub(crate) machine: Once<Made>,
+    pub(crate) machine_runs: Each<Driver, MachineRun>,
+    pub(crate) references: Each<&'static str, PathBuf>,
+    podman: Once<Podman>,
+    docker: Once<Docker>,
+    reference: Once<Reference>,
+    standing: Each<Driver, Lith>,
+}
+
+impl Lab {
+    /// Makes the work folder; what an earlier run left in it is unmounted and removed.
+    pub(crate) fn new(work: &Path, cache: &Path, program: PathBuf, keep: bool) -> Result<Lab> {
+        fs::create_dir_all(work).with_context(|| format!("cannot make {}", work.display()))?;
+        fs::create_dir_all(cache)?;
+        let (work, cache) = (work.canonicalize()?, cache.canonicalize()?);
+        guards::sweep(&work)?;
+        guards::sweep(&cache)?;
+        // Only what this program makes is removed: a folder given by hand may hold other things.
+        let work = work.join("lab");
+        if work.exists() {
+            fs::remove_dir_all(&work)
+                .with_context(|| format!("cannot clear {}", work.display()))?;
+        }
+        fs::create_dir(&work)?;
+        let settings = Settings::new(&work.join("home"))?;
+        Ok(Lab {
+            program,
+            cache,
+            keep,
+            settings,
+            counter: Cell::new(0),
+            builder: Once::default(),
+            built: Each::default(),
+            archives: Each::default(),
+            made: Once::default(),
+            machine: Once::default(),
+            machine_runs: Each::default(),
+            references: Each::default(),
+            podman: Once::default(),
+            docker: Once::default(),
+            reference: Once::default(),
+            standing: Each::default(),
+            work,
+        })
+    }
+
+    /// A folder that stays until the run ends.
+    pub(crate) fn folder(&self, name: &str) -> Result<PathBuf> {
+        let path = self.work.join(name);
+        fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
+        Ok(path)
+    }
+
+    /// A folder that goes when the case ends (short names: sockets are made in some).
+    pub(crate) fn scratch(&self) -> Result<TempDir> {
+        self.counter.set(self.counter.get() + 1);
+        let prefix = format!("{}-", self.counter.get());
+        let mut folder = tempfile::Builder::new()
+            .prefix(&prefix)
+            .tempdir_in(&self.work)?;
+        folder.disable_cleanup(self.keep);
+        Ok(folder)
+    }
+
+    /// lith with a store in `folder`; a skip where this driver cannot work at all.
+    pub(crate) fn lith(&self, driver: Driver, folder: &Path) -> Result<Lith> {
+        if driver == Driver::Overlay && self.settings.storage != "overlay" {
+            return skip("the kernel mounts no overlay on this file system");
+        }
+        let root = folder.join("store");
+        Ok(Lith {
+            program: self.program.clone(),
+            root,
+            driver: Some(driver),
+        })
+    }
+
+    /// A store into which the peers' images were loaded once; cases only read it.
+    pub(crate) fn standing(&self, driver: Driver) -> Result<Rc<Lith>> {
+        self.standing.get(driver, || {
+            let folder = self.folder(&format!("standing-{}", driver.name()))?;
+            let lith = self.lith(driver, &folder)?;
+            for image in [Image::Tiny, Image::Odd] {
+                lith.load(&self.archive(image, Writer::Skopeo)?)?;
+            }
+            Ok(lith)
+        })
+    }
+
+    /// A podman store with the same images, loaded from the same archives.
+    pub(crate) fn podman(&self) -> Result<&Podman> {
+        self.podman.get(|| {
+            let podman = Podman::new(&self.settings, &self.folder("podman")?)?;
+            for image in [Image::Tiny, Image::Odd] {
+                podman.load(&self.archive(image, Writer::Skopeo)?)?;
+            }
+            Ok(podman)
+        })
+    }
+
+    /// The docker daemon of this run.
+    pub(crate) fn docker(&self) -> Result<&Docker> {
+        self.docker
+            .get(|| Docker::start(&self.settings, &self.work.join("docker")))
+    }
+
+    /// The reference tar-split command.
+    pub(crate) fn reference(&self) -> Result<&Reference> {
+        self.reference
+            .get(|| Reference::build(&self.settings, &self.cache.join("reference")))
+    }
+
+    /// Undoes everything; gives what cases had left mounted.
+    pub(crate) fn finish(self) -> Vec<String> {
+        let Lab {
+            work,
+            keep,
+            machine_runs,
+            standing,
+            podman,
+            docker,
+            builder,
+            ..
+        } = self;
+        machine_runs.clear();
+        standing.clear();
+        drop((docker, podman, builder));
+        let mut left = Vec::new();
+        match guards::sweep(&work) {
+            Ok(mounts) => left.extend(
+                mounts
+                    .iter()
+                    .map(|m| format!("still mounted: {}", m.display())),
+            ),
+            Err(error) => left.push(format!("{error:#}")),
+        }
+        if keep {
+            println!("kept: {}", work.display());
+        } else if let Err(error) = fs::remove_dir_all(&work) {
+            left.push(format!("cannot remove {}: {error}", work.display()));
+        }
+        left
+    }
+}

@@ -1,0 +1,132 @@
+//! A docker daemon of our own: no network, no bridge, every file below the work folder.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use super::Settings;
+use crate::e2e::guards::{self, Daemon};
+use crate::e2e::report::skip;
+use crate::process;
+
+/// Unix sockets have short names: 107 bytes, and containerd appends some of its own.
+const LONGEST_SOCKET: usize = 107;
+const CONTAINERD: &str = "exec/containerd/containerd.sock.ttrpc";
+
+/// A running daemon, stopped when dropped.
+pub(crate) struct Docker {
+    settings: Settings,
+    folder: PathBuf,
+    /// Taken when dropped: the daemon has to end before its mounts are looked for.
+    daemon: Option<Daemon>,
+}
+
+impl Docker {
+    /// Starts a daemon in `folder`; a skip when there is none or it does not come up.
+    pub(crate) fn start(settings: &Settings, folder: &Path) -> Result<Docker> {
+        settings.command("docker")?;
+        if folder.join(CONTAINERD).as_os_str().len() > LONGEST_SOCKET {
+            return skip("docker: the work folder's path is too long for its sockets");
+        }
+        fs::create_dir_all(folder)?;
+        let log = folder.join("log");
+        // Not the machine's own, which may set what is set here.
+        let config = folder.join("daemon.json");
+        fs::write(&config, "{}")?;
+        let mut command = settings.command("dockerd")?;
+        command
+            .args(["--iptables=false", "--ip6tables=false", "--bridge=none"])
+            .arg("--data-root")
+            .arg(folder.join("data"))
+            .arg("--exec-root")
+            .arg(folder.join("exec"))
+            .arg("--pidfile")
+            .arg(folder.join("pid"))
+            .arg("--config-file")
+            .arg(&config)
+            .arg("-H")
+            .arg(socket(folder))
+            .stdin(Stdio::null())
+            .stdout(File::create(&log)?)
+            .stderr(File::options().append(true).open(&log)?);
+        let daemon = Daemon::start(&mut command)?;
+        let settings = settings.clone();
+        let mut docker = Docker {
+            settings,
+            folder: folder.to_owned(),
+            daemon: Some(daemon),
+        };
+        let started = Instant::now();
+        loop {
+            let answer = process::run(docker.docker()?.arg("version"))?;
+            if answer.status.success() {
+                return Ok(docker);
+            }
+            let alive = docker.daemon.as_mut().is_some_and(Daemon::alive);
+            if !alive || started.elapsed() > Duration::from_secs(60) {
+                let log = fs::read_to_string(&log).unwrap_or_default();
+                let last = log.lines().last().unwrap_or("it says nothing");
+                return skip(format!("no docker daemon could be started: {last}"));
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
+    fn docker(&self) -> Result<Command> {
+        let mut command = self.settings.command("docker")?;
+        command.arg("-H").arg(socket(&self.folder));
+        Ok(command)
+    }
+
+    /// `docker load`.
+    pub(crate) fn load(&self, archive: &Path) -> Result<()> {
+        process::run(self.docker()?.args(["load", "-q", "-i"]).arg(archive))?
+            .ok()
+            .map(drop)
+    }
+
+    /// `docker save`.
+    pub(crate) fn save(&self, out: &Path, names: &[String]) -> Result<()> {
+        process::run(self.docker()?.args(["save", "-o"]).arg(out).args(names))?
+            .ok()
+            .map(drop)
+    }
+
+    /// Image ID (hex) and diff IDs as docker tells them.
+    pub(crate) fn inspect(&self, name: &str) -> Result<(String, Vec<String>)> {
+        let output = process::run(self.docker()?.args(["image", "inspect", name]))?.ok()?;
+        let value: Value = serde_json::from_slice(&output.stdout)?;
+        let id = value[0]["Id"].as_str().context("docker tells no Id")?;
+        let layers = value[0]["RootFS"]["Layers"]
+            .as_array()
+            .context("docker tells no layers")?;
+        let layers = layers
+            .iter()
+            .filter_map(|layer| layer.as_str().map(str::to_owned))
+            .collect();
+        Ok((id.trim_start_matches("sha256:").to_owned(), layers))
+    }
+
+    /// Forgets all images, so that the next load reads every layer.
+    pub(crate) fn forget_all(&self) -> Result<()> {
+        let prune = ["image", "prune", "--all", "--force"];
+        process::run(self.docker()?.args(prune))?.ok().map(drop)
+    }
+}
+
+fn socket(folder: &Path) -> String {
+    format!("unix://{}", folder.join("sock").display())
+}
+
+impl Drop for Docker {
+    fn drop(&mut self) {
+        drop(self.daemon.take());
+        if let Err(error) = guards::sweep(&self.folder) {
+            eprintln!("warning: {error:#}");
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The other tools of the field, each with stores of its own below the work folder.
+
+mod docker;
+mod podman;
+mod reference;
+mod tools;
+
+pub(crate) use docker::Docker;
+pub(crate) use podman::Podman;
+pub(crate) use reference::Reference;
+pub(crate) use tools::{skopeo_copy, skopeo_inspect, umoci_unpack};
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use super::guards::Mounted;
+use super::report::skip;
+use crate::process;
+
+/// Settings that keep the peers away from this machine's own stores.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    home: PathBuf,
+    /// The storage driver for podman and buildah: overlay where the kernel takes it here.
+    pub(crate) storage: &'static str,
+}
+
+impl Settings {
+    /// Writes the files that the peers read into `home`.
+    pub(crate) fn new(home: &Path) -> Result<Settings> {
+        for folder in ["tmp", "docker", "run"] {
+            fs::create_dir_all(home.join(folder))?;
+        }
+        fs::write(home.join("docker/config.json"), "{}")?;
+        let policy = r#"{"default":[{"type":"insecureAcceptAnything"}]}"#;
+        fs::write(home.join("policy.json"), policy)?;
+        let storage = if overlay_works(&home.join("tmp"))? {
+            "overlay"
+        } else {
+            "vfs"
+        };
+        // Only read by what is started without --root; it must not find the machine's store.
+        let conf = format!(
+            "[storage]\ndriver = \"{storage}\"\ngraphroot = \"{}\"\nrunroot = \"{}\"\n",
+            home.join("unused").display(),
+            home.join("unused-run").display(),
+        );
+        fs::write(home.join("storage.conf"), conf)?;
+        Ok(Settings {
+            home: home.to_owned(),
+            storage,
+        })
+    }
+
+    /// `program` with these settings, or a skip when it is not installed.
+    pub(crate) fn command(&self, program: &str) -> Result<Command> {
+        let Some(path) = process::find(program) else {
+            return skip(format!("{program} is not installed"));
+        };
+        let mut command = Command::new(path);
+        command
+            .env("HOME", &self.home)
+            .env("TMPDIR", self.home.join("tmp"))
+            .env("XDG_RUNTIME_DIR", self.home.join("run"))
+            .env("CONTAINERS_STORAGE_CONF", self.home.join("storage.conf"))
+            .env("DOCKER_CONFIG", self.home.join("docker"))
+            .env_remove("STORAGE_DRIVER")
+            .env_remove("DOCKER_HOST");
+        Ok(command)
+    }
+
+    /// Takes images from anyone: they are our own.
+    pub(crate) fn policy(&self) -> PathBuf {
+        self.home.join("policy.json")
+    }
+}
+
+/// Whether the kernel mounts an overlay on this file system.
+pub(crate) fn overlay_works(scratch: &Path) -> Result<bool> {
+    let folder = tempfile::tempdir_in(scratch).context("cannot make a scratch folder")?;
+    let [lower, upper, target] = ["lower", "upper", "merged"].map(|name| folder.path().join(name));
+    for path in [&lower, &upper] {
+        fs::create_dir(path)?;
+    }
+    Ok(Mounted::overlay(&lower, &upper, &target).is_ok())
+}
