@@ -63,9 +63,16 @@ pub fn disassemble_seekable(
     let io = |source| SplitError::Io { offset: 0, source };
     let start = source.stream_position().map_err(io)?;
     let mut collector = Collector::new();
-    scan(&mut source, |place, metadata| {
-        collector.add(place, metadata)
+    let mut trust = Trust::All;
+    let cut = scan(&mut source, |place, frame| {
+        if frame.disputed {
+            trust = Trust::Nothing;
+        }
+        collector.add(place, &frame.metadata)
     })?;
+    if cut && matches!(trust, Trust::All) {
+        trust = Trust::AllBut(collector.len());
+    }
     let mut names = collector.finish();
     source.seek(SeekFrom::Start(start)).map_err(io)?;
     scan(&mut source, |place, _| {
@@ -73,26 +80,54 @@ pub fn disassemble_seekable(
         Ok(())
     })?;
     source.seek(SeekFrom::Start(start)).map_err(io)?;
-    write(Tee { source, copy }, record, &mut names).map_err(blame_copy)
+    write(Tee { source, copy }, record, &mut names, trust).map_err(blame_copy)
 }
 
-/// Visits every entry, without its payload.
+/// Which payloads an extracted tree can be trusted to have, as far as the archive's form tells.
+#[derive(Clone, Copy)]
+enum Trust {
+    /// All that are not displaced.
+    All,
+    /// Not that of the last entry, which has this number: the archive ends in its padding, and
+    /// some tools write whole blocks only.
+    AllBut(u64),
+    /// None: readers disagree on where a file goes, and it may land on any other.
+    Nothing,
+}
+
+impl Trust {
+    /// Whether the entry with this number, from 1, can be trusted.
+    fn has(self, entry: u64) -> bool {
+        match self {
+            Self::All => true,
+            Self::AllBut(last) => entry != last,
+            Self::Nothing => false,
+        }
+    }
+}
+
+/// Visits every entry, without its payload. Returns whether the stream ends inside padding.
 fn scan<R: Read + Seek>(
     source: R,
-    mut visit: impl FnMut(&Place, &Metadata) -> Result<(), SplitError>,
-) -> Result<(), SplitError> {
+    mut visit: impl FnMut(&Place, &Frame<R>) -> Result<(), SplitError>,
+) -> Result<bool, SplitError> {
     let mut frame = Frame::new(source, BUFFER / 4);
     let mut place = Place::default();
     while frame.advance(&mut Nowhere)? {
         place.set(&frame.metadata.path);
-        visit(&place, &frame.metadata)?;
+        visit(&place, &frame)?;
         frame.payload.skip()?;
     }
-    Ok(())
+    Ok(frame.cut)
 }
 
 /// Writes the record.
-fn write(source: impl Read, record: impl Write, names: &mut Names) -> Result<Summary, SplitError> {
+fn write(
+    source: impl Read,
+    record: impl Write,
+    names: &mut Names,
+    trust: Trust,
+) -> Result<Summary, SplitError> {
     let mut frame = Frame::new(source, BUFFER);
     let mut record = RecordWriter::new(record);
     let mut place = Place::default();
@@ -115,7 +150,8 @@ fn write(source: impl Read, record: impl Write, names: &mut Names) -> Result<Sum
         } else if *stored == 0 {
             let crc = (frame.recorded > 0).then_some(Crc64::EMPTY);
             record.file(path, frame.recorded, crc).map_err(written)?;
-        } else if is_in_tree(&frame.metadata, &place)
+        } else if trust.has(frame.entries)
+            && is_in_tree(&frame.metadata, &place)
             && !names.is_parent(last)
             && !names.is_blocked(&place)
         {
@@ -153,8 +189,10 @@ fn is_in_tree(metadata: &Metadata, place: &Place) -> bool {
     };
     // A sparse file without holes, whose map is not in the payload, is as good as any other.
     let dense = metadata.sparse.is_none() || metadata.size == metadata.stored;
-    // To extracting tools a slash makes a folder of any file.
-    file && dense && !metadata.path.ends_with(b"/") && place.is_possible()
+    // To extracting tools a slash makes a folder of any file, and many want no dots at all.
+    let mut parts = metadata.path.split(|byte| *byte == b'/');
+    let plain = !metadata.path.ends_with(b"/") && !parts.any(|part| part == b"..");
+    file && dense && plain && place.is_possible()
 }
 
 /// Puts the payload into the record.

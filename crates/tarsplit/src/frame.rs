@@ -8,7 +8,7 @@
 use std::io::{self, Read};
 
 use crate::error::SplitError;
-use crate::header::{BLOCK, Block, Raw, Reason};
+use crate::header::{BLOCK, Block, Format, Raw, Reason};
 use crate::metadata::{Kind, Metadata, Sparse};
 use crate::pax::{Key, Pax};
 use crate::payload::Payload;
@@ -41,6 +41,12 @@ pub(crate) struct Frame<R> {
     pub(crate) last_block: Block,
     /// How many entries were seen.
     pub(crate) entries: u64,
+    /// Whether other readers find the current entry's file elsewhere, or have other data for it.
+    pub(crate) disputed: bool,
+    /// Whether the stream ended inside the padding of the last payload.
+    pub(crate) cut: bool,
+    /// Whether a global header said something that other readers apply to what follows.
+    global_dispute: bool,
     /// Stored bytes that belong to no file: they are passed over like padding.
     unused: u64,
     padding: usize,
@@ -57,6 +63,9 @@ impl<R: Read> Frame<R> {
             recorded: 0,
             last_block: [0; BLOCK],
             entries: 0,
+            disputed: false,
+            cut: false,
+            global_dispute: false,
             unused: 0,
             padding: 0,
             pax: Pax::default(),
@@ -78,10 +87,16 @@ impl<R: Read> Frame<R> {
         self.pax.clear();
         self.long_name.clear();
         self.long_link.clear();
+        // What stands between extensions and the entry they are for makes them void.
+        self.disputed =
+            self.global_dispute || self.metadata.kind == Kind::GlobalHeader && self.disputed;
+        let mut extensions = 0;
         loop {
             let padding = std::mem::take(&mut self.padding) as u64;
             // A tar may end inside padding: nothing that matters can be missing.
-            if self.pass(padding, sink)? < padding {
+            let found = self.pass(padding, sink)?;
+            if found < padding {
+                self.cut = found > 0;
                 return Ok(false);
             }
             self.payload.name.clear();
@@ -97,11 +112,13 @@ impl<R: Read> Frame<R> {
                 b'g' => {
                     self.pax_header(&raw, "a pax global header", sink)?;
                     self.global();
+                    self.disputed |= extensions > 0;
                     break;
                 }
                 b'L' => {
                     let name = std::mem::take(&mut self.long_name);
                     self.long_name = self.long_text(&raw, "a GNU long name", name, sink)?;
+                    self.disputed |= self.long_name.is_empty();
                 }
                 b'K' => {
                     let link = std::mem::take(&mut self.long_link);
@@ -112,6 +129,7 @@ impl<R: Read> Frame<R> {
                     break;
                 }
             }
+            extensions += 1;
         }
         self.entries += 1;
         Ok(true)
@@ -234,6 +252,15 @@ impl<R: Read> Frame<R> {
         self.metadata.path.extend_from_slice(name);
         self.recorded = 0;
         self.payload.start(0);
+        let effects = [
+            Key::Path,
+            Key::Size,
+            Key::SparseMajor,
+            Key::SparseName,
+            Key::SparseMap,
+        ];
+        self.global_dispute |= effects.into_iter().any(|key| self.pax.has(key));
+        self.disputed |= self.global_dispute;
     }
 
     /// Brings header and extensions together.
@@ -280,6 +307,13 @@ impl<R: Read> Frame<R> {
 
     /// Path, link and kind.
     fn names(&mut self, raw: &Raw<'_>) {
+        // Others let the pax name win, take an empty one for one, know no prefix in a GNU header,
+        // and rename whatever has a sparse name.
+        let pax_path = self.pax.has(Key::Path);
+        self.disputed |= pax_path
+            && (!self.long_name.is_empty() || self.pax.get(Key::Path).is_none())
+            || raw.format == Format::Gnu && !raw.prefix.is_empty()
+            || self.pax.has(Key::SparseName) && sparse::pax_form(&self.pax).is_none();
         let metadata = &mut self.metadata;
         let pick = |long: &Vec<u8>, pax: Option<&[u8]>, header: &[u8], into: &mut Vec<u8>| {
             into.clear();
@@ -357,6 +391,8 @@ impl<R: Read> Frame<R> {
             sparse::old_gnu_header(raw, &block, &mut runs).map_err(|reason| self.wrong(reason))?;
         let mut seen = 0;
         while more {
+            // Others stop at the first entry of a map that is not used, block or no block.
+            self.disputed |= seen == 0 && runs.len() < 4;
             seen += BLOCK as u64;
             if seen > EXTENSION_LIMIT {
                 return Err(self.too_long("a sparse map"));

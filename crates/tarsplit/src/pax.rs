@@ -152,6 +152,11 @@ impl Pax {
         self.data.get(range).filter(|value| !value.is_empty())
     }
 
+    /// Whether there is a record of this key, be it empty.
+    pub(crate) fn has(&self, key: Key) -> bool {
+        self.values.get(key as usize).is_some_and(Option::is_some)
+    }
+
     /// A number.
     pub(crate) fn number(&self, key: Key, reason: Reason) -> Result<Option<i64>, Reason> {
         self.get(key)
