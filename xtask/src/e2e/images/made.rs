@@ -4,6 +4,7 @@
 //! whiteouts and an opaque directory. The small one has a fourth with what other tools
 //! refuse or lose: sparse files, a path that occurs twice, bytes behind the end.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
@@ -117,19 +118,16 @@ fn layers(plan: &Plan, folder: &Path) -> Result<Vec<PathBuf>> {
 
 /// Paths (without the leading slash, parents first) below `roots` until `enough` bytes.
 fn choose(roots: &[&str], enough: u64) -> Result<Vec<PathBuf>> {
-    let mut chosen = Vec::new();
+    let (mut chosen, mut seen) = (Vec::new(), HashSet::new());
     let mut bytes = 0;
     for root in roots.iter().flat_map(|root| expand(root)) {
-        if chosen.iter().any(|path: &PathBuf| root.ends_with(path)) || bytes >= enough {
-            continue;
-        }
         let above: Vec<&Path> = root
             .ancestors()
             .skip(1)
             .filter(|p| *p != Path::new("/"))
             .collect();
         for folder in above.into_iter().rev() {
-            push(&mut chosen, folder);
+            push(&mut chosen, &mut seen, folder);
         }
         for entry in WalkDir::new(&root).sort_by_file_name() {
             // What this user may not read, and sockets, which tar has no entry for, stay out.
@@ -145,7 +143,7 @@ fn choose(roots: &[&str], enough: u64) -> Result<Vec<PathBuf>> {
                 continue;
             }
             bytes += metadata.len();
-            push(&mut chosen, entry.path());
+            push(&mut chosen, &mut seen, entry.path());
             if bytes >= enough {
                 break;
             }
@@ -154,8 +152,11 @@ fn choose(roots: &[&str], enough: u64) -> Result<Vec<PathBuf>> {
     Ok(chosen)
 }
 
-fn push(chosen: &mut Vec<PathBuf>, path: &Path) {
-    if let Ok(path) = path.strip_prefix("/") {
+/// Adds a path once: other tools refuse a layer that has one twice.
+fn push(chosen: &mut Vec<PathBuf>, seen: &mut HashSet<PathBuf>, path: &Path) {
+    if let Ok(path) = path.strip_prefix("/")
+        && seen.insert(path.to_owned())
+    {
         chosen.push(path.to_owned());
     }
 }

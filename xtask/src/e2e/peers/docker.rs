@@ -7,20 +7,19 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use serde_json::Value;
+use tempfile::TempDir;
 
 use super::Settings;
 use crate::e2e::guards::{self, Daemon};
 use crate::e2e::report::skip;
 use crate::process;
 
-/// Unix sockets have short names: 107 bytes, and containerd appends some of its own.
-const LONGEST_SOCKET: usize = 107;
-const CONTAINERD: &str = "exec/containerd/containerd.sock.ttrpc";
-
 /// A running daemon, stopped when dropped.
 pub(crate) struct Docker {
     settings: Settings,
     folder: PathBuf,
+    /// Sockets, and what containerd mounts.
+    run: TempDir,
     /// Taken when dropped: the daemon has to end before its mounts are looked for.
     daemon: Option<Daemon>,
 }
@@ -29,10 +28,8 @@ impl Docker {
     /// Starts a daemon in `folder`; a skip when there is none or it does not come up.
     pub(crate) fn start(settings: &Settings, folder: &Path) -> Result<Docker> {
         settings.command("docker")?;
-        if folder.join(CONTAINERD).as_os_str().len() > LONGEST_SOCKET {
-            return skip("docker: the work folder's path is too long for its sockets");
-        }
         fs::create_dir_all(folder)?;
+        let run = settings.run_folder()?;
         let log = folder.join("log");
         // Not the machine's own, which may set what is set here.
         let config = folder.join("daemon.json");
@@ -43,13 +40,13 @@ impl Docker {
             .arg("--data-root")
             .arg(folder.join("data"))
             .arg("--exec-root")
-            .arg(folder.join("exec"))
+            .arg(run.path().join("exec"))
             .arg("--pidfile")
             .arg(folder.join("pid"))
             .arg("--config-file")
             .arg(&config)
             .arg("-H")
-            .arg(socket(folder))
+            .arg(socket(run.path()))
             .stdin(Stdio::null())
             .stdout(File::create(&log)?)
             .stderr(File::options().append(true).open(&log)?);
@@ -58,6 +55,7 @@ impl Docker {
         let mut docker = Docker {
             settings,
             folder: folder.to_owned(),
+            run,
             daemon: Some(daemon),
         };
         let started = Instant::now();
@@ -78,7 +76,7 @@ impl Docker {
 
     fn docker(&self) -> Result<Command> {
         let mut command = self.settings.command("docker")?;
-        command.arg("-H").arg(socket(&self.folder));
+        command.arg("-H").arg(socket(self.run.path()));
         Ok(command)
     }
 
@@ -118,15 +116,17 @@ impl Docker {
     }
 }
 
-fn socket(folder: &Path) -> String {
-    format!("unix://{}", folder.join("sock").display())
+fn socket(run: &Path) -> String {
+    format!("unix://{}", run.join("sock").display())
 }
 
 impl Drop for Docker {
     fn drop(&mut self) {
         drop(self.daemon.take());
-        if let Err(error) = guards::sweep(&self.folder) {
-            eprintln!("warning: {error:#}");
+        for folder in [self.folder.as_path(), self.run.path()] {
+            if let Err(error) = guards::sweep(folder) {
+                eprintln!("warning: {error:#}");
+            }
         }
     }
 }

@@ -13,8 +13,10 @@ pub(crate) use tools::{skopeo_copy, skopeo_inspect, umoci_unpack};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::rc::Rc;
 
 use anyhow::{Context, Result};
+use tempfile::TempDir;
 
 use super::guards::Mounted;
 use super::report::skip;
@@ -24,6 +26,9 @@ use crate::process;
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     home: PathBuf,
+    /// podman takes no run root longer than 50 bytes and sockets have short names, too; the
+    /// work folder may be anywhere. The only thing of a run that lies outside of it.
+    short: Rc<TempDir>,
     /// The storage driver for podman and buildah: overlay where the kernel takes it here.
     pub(crate) storage: &'static str,
 }
@@ -49,10 +54,24 @@ impl Settings {
             home.join("unused-run").display(),
         );
         fs::write(home.join("storage.conf"), conf)?;
+        let short = tempfile::Builder::new()
+            .prefix("e2e-")
+            .rand_bytes(4)
+            .tempdir()?;
         Ok(Settings {
             home: home.to_owned(),
+            short: Rc::new(short),
             storage,
         })
+    }
+
+    /// A new folder with a short path, for sockets and the like.
+    pub(crate) fn run_folder(&self) -> Result<TempDir> {
+        let folder = tempfile::Builder::new()
+            .prefix("")
+            .rand_bytes(4)
+            .tempdir_in(&*self.short);
+        folder.context("cannot make a folder with a short path")
     }
 
     /// `program` with these settings, or a skip when it is not installed.

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
+use tempfile::TempDir;
 
 use super::Settings;
 use crate::e2e::guards;
@@ -16,6 +17,7 @@ use crate::process::{self, Output};
 pub(crate) struct Podman {
     settings: Settings,
     folder: PathBuf,
+    run: TempDir,
     /// The storage driver of this store.
     pub(crate) storage: &'static str,
 }
@@ -44,9 +46,11 @@ impl Podman {
     ) -> Result<Podman> {
         settings.command("podman")?;
         fs::create_dir_all(folder)?;
+        let run = settings.run_folder()?;
         Ok(Podman {
             settings: settings.clone(),
             folder: folder.to_owned(),
+            run,
             storage,
         })
     }
@@ -60,7 +64,7 @@ impl Podman {
             .arg("--root")
             .arg(self.root())
             .arg("--runroot")
-            .arg(self.folder.join("run"));
+            .arg(self.run.path());
         command.arg("--storage-driver").arg(self.storage);
     }
 
@@ -162,7 +166,7 @@ impl Podman {
 
     /// `containers-storage:` with this store, as skopeo wants it.
     pub(crate) fn source(&self, name: &str) -> String {
-        let (root, run) = (self.root(), self.folder.join("run"));
+        let (root, run) = (self.root(), self.run.path());
         format!(
             "containers-storage:[{}@{}+{}]{name}",
             self.storage,
@@ -175,8 +179,10 @@ impl Podman {
 impl Drop for Podman {
     fn drop(&mut self) {
         // Mounted images, and the store's own bind mount that podman leaves behind.
-        if let Err(error) = guards::sweep(&self.folder) {
-            eprintln!("warning: {error:#}");
+        for folder in [self.folder.as_path(), self.run.path()] {
+            if let Err(error) = guards::sweep(folder) {
+                eprintln!("warning: {error:#}");
+            }
         }
     }
 }
