@@ -1,1 +1,56 @@
-//! Under construction.
+//! Turns the layers of container images into directories.
+//!
+//! A [`Driver`] takes a layer entry by entry into a [`Draft`], publishes it in one step, gives
+//! its files back for the exact reassembly of the layer, and mounts it together with the layers
+//! below. There are two: `vfs` keeps a full tree for each layer, `overlay` keeps what a layer
+//! adds and hides and leaves the rest to the kernel.
+//!
+//! Names in a layer are untrusted: everything happens relative to directory handles, and no
+//! name, link or device of a layer leads out of its folder.
+//!
+//! ```no_run
+//! use lith_drivers::{DraftBody, DriverOptions, Kept, MountRequest, Parent, open_driver};
+//! use lith_tarsplit::Splitter;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let driver = open_driver("overlay", "/var/lib/lith/drivers/overlay".as_ref(), &DriverOptions::default())?;
+//! let mut draft = driver.prepare(Parent::None)?;
+//! let mut kept = Kept::new("/tmp/kept".as_ref());
+//! let mut tar = Splitter::new(std::fs::File::open("layer.tar")?, std::io::sink());
+//! while let Some(mut entry) = tar.next_entry()? {
+//!     let (metadata, payload) = entry.into_parts();
+//!     if let DraftBody::Tree(tree) = draft.body() {
+//!         tree.apply(metadata, payload, &mut kept)?;
+//!     }
+//! }
+//! let id = "base".parse()?;
+//! draft.commit(&id, None)?;
+//! driver.mount(&MountRequest::new(&id, "/mnt".as_ref()))?.leave();
+//! # Ok(())
+//! # }
+//! ```
+
+mod draft;
+mod driver;
+mod error;
+mod files;
+mod home;
+mod id;
+mod kept;
+mod mount;
+mod options;
+mod overlay;
+mod registry;
+mod tree;
+mod vfs;
+mod work;
+
+pub use driver::{Draft, DraftBody, Driver, DriverInfo, LayerFiles, Parent, Placed, Powers};
+pub use error::{ApplyError, DriverError};
+pub use files::TreeFiles;
+pub use id::{CacheId, InvalidCacheId};
+pub use kept::Kept;
+pub use mount::{Mount, MountInfo, MountRequest, unmount};
+pub use options::{DriverOptions, InvalidOwnership, Ownership};
+pub use registry::{default_driver, names, open_driver};
+pub use tree::{ApplySummary, TreeDraft};

@@ -1,0 +1,381 @@
+//! A driver's folder: one folder for each layer, and one for work in progress.
+//!
+//! ```text
+//! HOME/<cache ID>/layer.json     parent, and what the driver must know besides
+//!                /<tree>/        the files: `diff` of overlay, `tree` of vfs
+//! HOME/.work/<random>/           drafts and removals, each held by a lock
+//! ```
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use crate::driver::Placed;
+use crate::error::DriverError;
+use crate::files::TreeFiles;
+use crate::id::CacheId;
+use crate::mount::MountInfo;
+use crate::mount::table::{self, Entry};
+use crate::options::{DriverOptions, Ownership};
+use crate::tree::handle;
+use crate::work::{self, WorkFolder};
+
+const FACTS: &str = "layer.json";
+const VERSION: u32 = 1;
+/// A facts file that is longer than this is none of ours.
+const LONGEST_FACTS: u64 = 64 * 1024;
+
+/// What a driver must know of a layer besides its files.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Facts {
+    version: u32,
+    /// The layer it stands on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) parent: Option<String>,
+    /// Nothing of the layers below shows.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) opaque: bool,
+}
+
+impl Facts {
+    pub(crate) fn new(parent: Option<&CacheId>, opaque: bool) -> Self {
+        Self {
+            version: VERSION,
+            parent: parent.map(CacheId::to_string),
+            opaque,
+        }
+    }
+}
+
+/// A driver's folder.
+#[derive(Debug)]
+pub(crate) struct Home {
+    /// Name of the driver.
+    pub(crate) driver: &'static str,
+    /// Name of the folder with a layer's files.
+    pub(crate) tree: &'static str,
+    pub(crate) path: PathBuf,
+    pub(crate) ownership: Ownership,
+    fd: OwnedFd,
+    /// Tells this folder's mounts from those of others.
+    mark: String,
+}
+
+impl Home {
+    /// Opens the folder, and makes it if that is wanted.
+    pub(crate) fn open(
+        driver: &'static str,
+        tree: &'static str,
+        path: &Path,
+        options: &DriverOptions,
+    ) -> Result<Self, DriverError> {
+        if options.ownership != Ownership::Real {
+            let what = format!("ownership {}: only real is implemented", options.ownership);
+            return Err(DriverError::Unsupported {
+                driver: driver.to_owned(),
+                what,
+            });
+        }
+        if !rustix::process::geteuid().is_root() {
+            let reason = "ownership real needs root".to_owned();
+            return Err(DriverError::Unsuitable {
+                path: path.to_owned(),
+                reason,
+            });
+        }
+        if options.create {
+            make_folder(path)?;
+        }
+        let path = path
+            .canonicalize()
+            .map_err(|error| DriverError::io("open", path, error))?;
+        let failed = |action, error: io::Error| DriverError::io(action, &path, error);
+        let fd = rustix::fs::open(&path, handle::LISTING, Mode::empty())
+            .map_err(|error| failed("open", error.into()))?;
+        if options.create {
+            make_folder(&path.join(work::FOLDER))?;
+        }
+        refuse_folding(&fd, &path)?;
+        let stat = rustix::fs::fstat(&fd).map_err(|error| failed("look at", error.into()))?;
+        let mark = format!("{:x}.{:x}", stat.st_dev, stat.st_ino);
+        let home = Self {
+            driver,
+            tree,
+            path,
+            ownership: options.ownership,
+            fd,
+            mark,
+        };
+        if options.sweep {
+            // What is left behind does no harm: it must not keep a store from being opened.
+            if let Err(error) = home.sweep() {
+                tracing::warn!(%error, "cannot sweep");
+            }
+        }
+        Ok(home)
+    }
+
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    pub(crate) fn sweep(&self) -> Result<usize, DriverError> {
+        work::sweep(self.fd(), &self.path)
+    }
+
+    pub(crate) fn work_folder(&self) -> Result<WorkFolder, DriverError> {
+        WorkFolder::create(self.fd(), &self.path)
+    }
+
+    /// Where a layer's files are, below the folder.
+    pub(crate) fn tree_of(&self, id: &CacheId) -> String {
+        format!("{id}/{}", self.tree)
+    }
+
+    pub(crate) fn layer_path(&self, id: &CacheId) -> PathBuf {
+        self.path.join(id.as_str())
+    }
+
+    pub(crate) fn exists(&self, id: &CacheId) -> Result<bool, DriverError> {
+        handle::look(self.fd(), id.as_str().as_bytes())
+            .map(|found| found.is_some())
+            .map_err(|error| DriverError::io("look at", self.layer_path(id), error))
+    }
+
+    pub(crate) fn expect(&self, id: &CacheId) -> Result<(), DriverError> {
+        if self.exists(id)? {
+            Ok(())
+        } else {
+            Err(self.missing(id))
+        }
+    }
+
+    fn missing(&self, id: &CacheId) -> DriverError {
+        DriverError::Missing {
+            driver: self.driver.to_owned(),
+            id: id.clone(),
+        }
+    }
+
+    pub(crate) fn list(&self) -> Result<Vec<CacheId>, DriverError> {
+        let failed = |error: Errno| DriverError::io("read", &self.path, error);
+        let listing =
+            rustix::fs::openat(self.fd(), c".", handle::LISTING, Mode::empty()).map_err(failed)?;
+        let mut dir = rustix::fs::Dir::new(listing).map_err(failed)?;
+        let mut found = Vec::new();
+        while let Some(entry) = dir.read() {
+            let entry = entry.map_err(failed)?;
+            let folder = matches!(entry.file_type(), FileType::Directory | FileType::Unknown);
+            // Anything else is not ours.
+            if let (true, Ok(Ok(id))) = (folder, entry.file_name().to_str().map(str::parse)) {
+                found.push(id);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Opens a layer's tree.
+    pub(crate) fn open_tree(&self, id: &CacheId) -> Result<OwnedFd, DriverError> {
+        self.expect(id)?;
+        handle::open_below(self.fd(), self.tree_of(id).as_bytes(), handle::DIRECTORY)
+            .map_err(|error| DriverError::io("open", self.layer_path(id).join(self.tree), error))
+    }
+
+    pub(crate) fn files(&self, id: &CacheId) -> Result<TreeFiles, DriverError> {
+        self.open_tree(id).map(TreeFiles::new)
+    }
+
+    pub(crate) fn facts(&self, id: &CacheId) -> Result<Facts, DriverError> {
+        let place = format!("{id}/{FACTS}");
+        let fd = match handle::open_below(self.fd(), place.as_bytes(), handle::READ) {
+            Err(Errno::NOENT) if !self.exists(id)? => return Err(self.missing(id)),
+            fd => fd,
+        };
+        let path = self.path.join(place);
+        let damaged = |reason: String| DriverError::Damaged {
+            id: id.clone(),
+            path: path.clone(),
+            reason,
+        };
+        let mut text = Vec::new();
+        let file = File::from(fd.map_err(|error| damaged(format!("cannot be opened: {error}")))?);
+        file.take(LONGEST_FACTS)
+            .read_to_end(&mut text)
+            .map_err(|error| DriverError::io("read", &path, error))?;
+        let facts: Facts =
+            serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
+        if facts.version != VERSION {
+            return Err(damaged(format!(
+                "version {} (expected {VERSION})",
+                facts.version
+            )));
+        }
+        Ok(facts)
+    }
+
+    pub(crate) fn parent_of(
+        &self,
+        id: &CacheId,
+        facts: &Facts,
+    ) -> Result<Option<CacheId>, DriverError> {
+        let Some(parent) = &facts.parent else {
+            return Ok(None);
+        };
+        parent
+            .parse()
+            .map(Some)
+            .map_err(|error: crate::id::InvalidCacheId| DriverError::Damaged {
+                id: id.clone(),
+                path: self.layer_path(id).join(FACTS),
+                reason: error.to_string(),
+            })
+    }
+
+    /// Makes the folder `layer` of a work folder the layer `id`.
+    pub(crate) fn publish(
+        &self,
+        work: &WorkFolder,
+        layer: &str,
+        id: &CacheId,
+        facts: &Facts,
+    ) -> Result<Placed, DriverError> {
+        let path = work.path().join(layer).join(FACTS);
+        write_facts(work, layer, facts).map_err(|error| DriverError::io("write", path, error))?;
+        match rustix::fs::renameat(work.fd(), layer, self.fd(), id.as_str()) {
+            Ok(()) => {}
+            // A folder of a layer is never empty, so that none is ever replaced.
+            Err(Errno::EXIST | Errno::NOTEMPTY) => return Ok(Placed::AlreadyThere),
+            Err(error) => return Err(DriverError::io("publish", self.layer_path(id), error)),
+        }
+        self.sync_folder()?;
+        Ok(Placed::New)
+    }
+
+    fn sync_folder(&self) -> Result<(), DriverError> {
+        rustix::fs::fsync(&self.fd).map_err(|error| DriverError::io("sync", &self.path, error))
+    }
+
+    pub(crate) fn sync(&self) -> Result<(), DriverError> {
+        rustix::fs::syncfs(&self.fd).map_err(|error| DriverError::io("sync", &self.path, error))
+    }
+
+    /// Removes a layer; `in_use` are the layers that mounts need, with their targets.
+    pub(crate) fn remove(&self, id: &CacheId) -> Result<(), DriverError> {
+        let work = self.work_folder()?;
+        match rustix::fs::renameat(self.fd(), id.as_str(), work.fd(), "layer") {
+            Ok(()) => self.sync_folder()?,
+            Err(Errno::NOENT) => {}
+            Err(error) => return Err(DriverError::io("remove", self.layer_path(id), error)),
+        }
+        work.remove()
+    }
+
+    /// What the mount table calls an overlay of this layer.
+    pub(crate) fn mount_source(&self, id: &CacheId) -> String {
+        format!("lith:{id}:{}", self.mark)
+    }
+
+    /// Finds this folder's layers in the mount table.
+    pub(crate) fn mounts(&self) -> Result<Vec<MountInfo>, DriverError> {
+        let table = table::read()
+            .map_err(|error| DriverError::io("read", "/proc/self/mountinfo", error))?;
+        let place = table::place_of(&self.path, &table);
+        let ours = |entry: &Entry| -> Option<CacheId> {
+            if entry.kind == "overlay" {
+                let source = std::str::from_utf8(&entry.source).ok()?;
+                let (id, mark) = source.strip_prefix("lith:")?.split_once(':')?;
+                return if mark == self.mark {
+                    id.parse().ok()
+                } else {
+                    None
+                };
+            }
+            let (home, place) = place
+                .as_ref()
+                .filter(|(home, _)| home.device == entry.device)?;
+            if home.id == entry.id {
+                return None;
+            }
+            let below = entry.root.strip_prefix(place).ok()?;
+            let (id, tree) = below.to_str()?.split_once('/')?;
+            if tree == self.tree {
+                id.parse().ok()
+            } else {
+                None
+            }
+        };
+        let found = table.iter().filter_map(|entry| {
+            let layer = ours(entry)?;
+            Some(MountInfo {
+                layer,
+                target: entry.target.clone(),
+                read_only: entry.read_only,
+            })
+        });
+        Ok(found.collect())
+    }
+
+    /// Returns what the kernel calls the file system of the folder.
+    pub(crate) fn backing(&self) -> String {
+        let table = table::read().unwrap_or_default();
+        table::place_of(&self.path, &table)
+            .map_or_else(String::new, |(entry, _)| entry.kind.clone())
+    }
+
+    pub(crate) fn status(&self) -> Vec<(String, String)> {
+        vec![
+            ("Folder".to_owned(), self.path.display().to_string()),
+            ("Backing file system".to_owned(), self.backing()),
+            ("Ownership".to_owned(), self.ownership.to_string()),
+        ]
+    }
+}
+
+fn write_facts(work: &WorkFolder, layer: &str, facts: &Facts) -> io::Result<()> {
+    let mut text = serde_json::to_vec(facts).map_err(io::Error::other)?;
+    text.push(b'\n');
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let path = format!("{layer}/{FACTS}");
+    let fd = rustix::fs::openat(work.fd(), path, flags, Mode::RUSR | Mode::WUSR)?;
+    let mut file = File::from(fd);
+    file.write_all(&text)?;
+    file.sync_all()
+}
+
+/// Makes a folder for our eyes only, unless it is there.
+fn make_folder(path: &Path) -> Result<(), DriverError> {
+    match rustix::fs::mkdir(path, Mode::RWXU) {
+        Ok(()) => rustix::fs::chmod(path, Mode::RWXU)
+            .map_err(|error| DriverError::io("set the mode of", path, error)),
+        Err(Errno::EXIST) => Ok(()),
+        Err(Errno::NOENT) => match path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty())
+        {
+            Some(parent) if !parent.exists() => {
+                make_folder(parent)?;
+                make_folder(path)
+            }
+            _ => Err(DriverError::io("create", path, Errno::NOENT)),
+        },
+        Err(error) => Err(DriverError::io("create", path, error)),
+    }
+}
+
+/// Where `a` and `A` are one file, a layer that has both would lose one.
+fn refuse_folding(fd: &OwnedFd, path: &Path) -> Result<(), DriverError> {
+    let folded = work::FOLDER.to_uppercase();
+    match handle::look(fd.as_fd(), folded.as_bytes()) {
+        Ok(None) => Ok(()),
+        Ok(Some(_)) => Err(DriverError::Unsuitable {
+            path: path.to_owned(),
+            reason: "its file system does not tell upper from lower case".to_owned(),
+        }),
+        Err(error) => Err(DriverError::io("look at", path, error)),
+    }
+}

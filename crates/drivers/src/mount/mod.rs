@@ -1,0 +1,113 @@
+//! Mounts: asked for, made, found again in the kernel's table, taken away.
+
+use std::path::{Path, PathBuf};
+
+use rustix::mount::UnmountFlags;
+
+use crate::error::DriverError;
+use crate::id::CacheId;
+
+pub(crate) mod bind;
+pub(crate) mod overlay;
+pub(crate) mod table;
+pub(crate) mod target;
+
+/// What is to be mounted where, and how.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct MountRequest<'a> {
+    /// The topmost layer.
+    pub layer: &'a CacheId,
+    /// An existing directory.
+    pub target: &'a Path,
+    /// Nothing can be written. The only way so far.
+    pub read_only: bool,
+    /// Set-id bits of the layer's programs count. Default: no, they are shown but do nothing.
+    pub set_id: bool,
+    /// Device files of the layer open devices. Default: no.
+    pub devices: bool,
+}
+
+impl<'a> MountRequest<'a> {
+    /// Asks for a layer to appear at a directory, not to be written, set-id bits and device
+    /// files without effect.
+    #[must_use]
+    pub fn new(layer: &'a CacheId, target: &'a Path) -> Self {
+        Self {
+            layer,
+            target,
+            read_only: true,
+            set_id: false,
+            devices: false,
+        }
+    }
+}
+
+/// A mounted layer. Dropping it unmounts.
+#[derive(Debug)]
+pub struct Mount {
+    target: PathBuf,
+    mounted: bool,
+}
+
+impl Mount {
+    pub(crate) fn new(target: PathBuf) -> Self {
+        Self {
+            target,
+            mounted: true,
+        }
+    }
+
+    /// Returns where it is, without links on the way.
+    #[must_use]
+    pub fn target(&self) -> &Path {
+        &self.target
+    }
+
+    /// Leaves it mounted.
+    pub fn leave(mut self) {
+        self.mounted = false;
+    }
+
+    /// Unmounts.
+    ///
+    /// # Errors
+    /// When somebody uses it. It then stays mounted.
+    pub fn unmount(mut self) -> Result<(), DriverError> {
+        self.mounted = false;
+        unmount(&self.target)
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        if self.mounted && unmount(&self.target).is_err() {
+            // Somebody uses it: out of sight now, gone when they are done.
+            let flags = UnmountFlags::DETACH | UnmountFlags::NOFOLLOW;
+            if let Err(error) = rustix::mount::unmount(&self.target, flags) {
+                tracing::warn!(target = %self.target.display(), %error, "cannot unmount");
+            }
+        }
+    }
+}
+
+/// A layer that is mounted somewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MountInfo {
+    /// The topmost layer.
+    pub layer: CacheId,
+    /// Where it is.
+    pub target: PathBuf,
+    /// Whether nothing can be written.
+    pub read_only: bool,
+}
+
+/// Unmounts what is mounted on a directory, whoever mounted it.
+///
+/// # Errors
+/// When nothing is mounted there, or somebody uses it.
+pub fn unmount(target: &Path) -> Result<(), DriverError> {
+    rustix::mount::unmount(target, UnmountFlags::NOFOLLOW)
+        .map_err(|error| DriverError::io("unmount", target, error))
+}

@@ -1,0 +1,77 @@
+//! How a driver is opened.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// How owners, modes and devices of a layer lie on the disk. Fixed when a store is made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Ownership {
+    /// As the layer says. Needs root.
+    #[default]
+    Real,
+    /// Shifted by id maps.
+    Mapped,
+    /// All files are the user's own; what the layer says stands in an extended attribute.
+    Recorded,
+}
+
+impl Ownership {
+    /// Returns its name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Real => "real",
+            Self::Mapped => "mapped",
+            Self::Recorded => "recorded",
+        }
+    }
+}
+
+impl fmt::Display for Ownership {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A text names no [`Ownership`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not an ownership mode: {0:?} (expected real, mapped or recorded)")]
+pub struct InvalidOwnership(pub String);
+
+impl FromStr for Ownership {
+    type Err = InvalidOwnership;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "real" => Ok(Self::Real),
+            "mapped" => Ok(Self::Mapped),
+            "recorded" => Ok(Self::Recorded),
+            other => Err(InvalidOwnership(other.to_owned())),
+        }
+    }
+}
+
+/// How a driver is opened.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct DriverOptions {
+    /// How owners lie on the disk. Only [`Ownership::Real`] is implemented.
+    pub ownership: Ownership,
+    /// Makes the driver's folder when it is missing. Default: yes.
+    pub create: bool,
+    /// Removes what dead processes left behind while opening. Default: yes.
+    pub sweep: bool,
+    /// Mounts overlays the way that kernels before 6.7 need, also where the kernel is newer.
+    pub old_mount_api: bool,
+}
+
+impl Default for DriverOptions {
+    fn default() -> Self {
+        Self {
+            ownership: Ownership::Real,
+            create: true,
+            sweep: true,
+            old_mount_api: false,
+        }
+    }
+}

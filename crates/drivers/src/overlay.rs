@@ -1,0 +1,169 @@
+//! The overlay driver: every layer is what it adds and hides; the kernel lays them over each
+//! other.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::draft::LayerDraft;
+use crate::driver::{Draft, Driver, DriverInfo, LayerFiles, Parent};
+use crate::error::DriverError;
+use crate::home::Home;
+use crate::id::CacheId;
+use crate::mount::overlay::{self, LIMIT, Layers};
+use crate::mount::{Mount, MountInfo, MountRequest};
+use crate::options::DriverOptions;
+use crate::tree::settle::Form;
+use crate::vfs::{mount_single, open_target, refuse_writable};
+
+pub(crate) const NAME: &str = "overlay";
+
+/// The driver.
+#[derive(Debug)]
+pub(crate) struct Overlay {
+    home: Arc<Home>,
+    info: DriverInfo,
+    old_mount_api: bool,
+}
+
+impl Overlay {
+    pub(crate) fn open(
+        home: &Path,
+        options: &DriverOptions,
+    ) -> Result<Box<dyn Driver>, DriverError> {
+        let home = Arc::new(Home::open(NAME, "diff", home, options)?);
+        let mut info = DriverInfo::new(NAME, env!("CARGO_PKG_VERSION"), home.path.clone());
+        info.backing = home.backing();
+        info.stand_alone = true;
+        Ok(Box::new(Self {
+            home,
+            info,
+            old_mount_api: options.old_mount_api,
+        }))
+    }
+
+    /// The trees that show in a layer, topmost first: up to one that hides everything below.
+    fn chain(home: &Home, id: &CacheId) -> Result<Vec<String>, DriverError> {
+        let trees = layers_of(home, id, true)?;
+        Ok(trees.iter().map(|id| home.tree_of(id)).collect())
+    }
+}
+
+/// Returns a layer and those it stands on, topmost first.
+fn layers_of(home: &Home, id: &CacheId, only_shown: bool) -> Result<Vec<CacheId>, DriverError> {
+    let mut layers = Vec::new();
+    let mut seen = HashSet::new();
+    let mut next = Some(id.clone());
+    while let Some(layer) = next {
+        if !seen.insert(layer.clone()) {
+            let (path, reason) = (home.layer_path(&layer), "it stands on itself".to_owned());
+            return Err(DriverError::Damaged {
+                id: id.clone(),
+                path,
+                reason,
+            });
+        }
+        let facts = home.facts(&layer)?;
+        next = home
+            .parent_of(&layer, &facts)?
+            .filter(|_| !(only_shown && facts.opaque));
+        layers.push(layer);
+    }
+    Ok(layers)
+}
+
+impl Driver for Overlay {
+    fn info(&self) -> &DriverInfo {
+        &self.info
+    }
+
+    fn prepare(&self, parent: Parent<'_>) -> Result<Box<dyn Draft>, DriverError> {
+        Ok(Box::new(LayerDraft::prepare(
+            &self.home,
+            parent,
+            Form::Upper,
+            Self::chain,
+        )?))
+    }
+
+    fn exists(&self, id: &CacheId) -> Result<bool, DriverError> {
+        self.home.exists(id)
+    }
+
+    fn list(&self) -> Result<Vec<CacheId>, DriverError> {
+        self.home.list()
+    }
+
+    fn remove(&self, id: &CacheId) -> Result<(), DriverError> {
+        for mount in self.mounts()? {
+            // A mount whose layers can not be told is no reason to keep others.
+            let needs = mount.layer == *id
+                || layers_of(&self.home, &mount.layer, true)
+                    .is_ok_and(|layers| layers.contains(id));
+            if needs {
+                return Err(DriverError::Busy {
+                    id: id.clone(),
+                    target: mount.target,
+                });
+            }
+        }
+        self.home.remove(id)
+    }
+
+    fn files(&self, id: &CacheId) -> Result<LayerFiles, DriverError> {
+        self.home.files(id).map(LayerFiles::Tree)
+    }
+
+    fn mount(&self, request: &MountRequest<'_>) -> Result<Mount, DriverError> {
+        refuse_writable(&self.home, request)?;
+        let layers = layers_of(&self.home, request.layer, true)?;
+        if layers.len() == 1 {
+            return mount_single(&self.home, request.layer, request);
+        }
+        if layers.len() > LIMIT {
+            let (id, count) = (request.layer.clone(), layers.len());
+            return Err(DriverError::TooManyLayers {
+                id,
+                count,
+                limit: LIMIT,
+            });
+        }
+        let trees: Vec<String> = layers.iter().map(|id| self.home.tree_of(id)).collect();
+        let target = open_target(request)?;
+        let work = self.home.work_folder()?;
+        let layers = Layers {
+            home: &self.home.path,
+            home_fd: self.home.fd(),
+            trees: &trees,
+            source: &self.home.mount_source(request.layer),
+            work: work.fd(),
+        };
+        overlay::mount(&layers, &target, request, self.old_mount_api).map_err(|refusal| {
+            DriverError::Mount {
+                id: request.layer.clone(),
+                target: target.path.clone(),
+                detail: refusal.detail,
+                source: refusal.source,
+            }
+        })?;
+        Ok(Mount::new(target.path))
+    }
+
+    fn mounts(&self) -> Result<Vec<MountInfo>, DriverError> {
+        self.home.mounts()
+    }
+
+    fn status(&self) -> Result<Vec<(String, String)>, DriverError> {
+        let mut status = self.home.status();
+        status.push(("Layers at most".to_owned(), LIMIT.to_string()));
+        Ok(status)
+    }
+
+    fn sweep(&self) -> Result<usize, DriverError> {
+        self.home.sweep()
+    }
+
+    fn sync(&self) -> Result<(), DriverError> {
+        self.home.sync()
+    }
+}

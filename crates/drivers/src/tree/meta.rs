@@ -1,0 +1,444 @@
+//! Owners, modes, extended attributes and times: read, kept in notes, put on files.
+//!
+//! Everything that depends on [`Ownership`] is here: another mode is another way to do what the
+//! methods of [`Meta`] do.
+
+use std::borrow::Cow;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use lith_tarsplit::{Metadata, Timestamp};
+use rustix::fs::{
+    AtFlags, FileType, Gid, Mode, Stat, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags,
+};
+use rustix::io::Errno;
+
+use super::handle::{self, kind_of};
+use super::log::{Decoder, Encoder};
+use crate::error::{During, Trouble, shown};
+use crate::options::Ownership;
+
+/// What a file is besides its kind and content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Attributes<'a> {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) mode: u32,
+    pub(crate) mtime: Timestamp,
+    /// Without those that would take effect on an overlay mount.
+    pub(crate) xattrs: Cow<'a, [(Vec<u8>, Vec<u8>)]>,
+}
+
+/// Extended attributes that tell overlay file systems what to show: never taken from a layer.
+fn is_overlay_xattr(name: &[u8]) -> bool {
+    name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.")
+}
+
+/// Labels that security modules put on every new file by themselves.
+fn is_label(name: &[u8]) -> bool {
+    name == b"security.selinux" || name.starts_with(b"security.SMACK64")
+}
+
+impl<'a> Attributes<'a> {
+    /// A directory that nothing describes.
+    pub(crate) fn of_nothing() -> Attributes<'static> {
+        Attributes {
+            uid: 0,
+            gid: 0,
+            mode: 0o755,
+            mtime: Timestamp::default(),
+            xattrs: Cow::Borrowed(&[]),
+        }
+    }
+
+    /// What an entry says, or why no file can be like that.
+    pub(crate) fn of_entry(metadata: &'a Metadata) -> Result<Self, Trouble> {
+        // The highest number means "leave it as it is" to chown.
+        let id = |what: &str, id: u64| match u32::try_from(id) {
+            Ok(id) if id != u32::MAX => Ok(id),
+            _ => Err(Trouble::Refused(format!(
+                "{what} {id} is more than a file can have (expected at most 4294967294)"
+            ))),
+        };
+        let xattrs = if metadata
+            .xattrs
+            .iter()
+            .any(|(name, _)| is_overlay_xattr(name))
+        {
+            let kept = metadata
+                .xattrs
+                .iter()
+                .filter(|(name, _)| !is_overlay_xattr(name));
+            Cow::Owned(kept.cloned().collect())
+        } else {
+            Cow::Borrowed(metadata.xattrs.as_slice())
+        };
+        Ok(Self {
+            uid: id("owner", metadata.uid)?,
+            gid: id("group", metadata.gid)?,
+            mode: metadata.mode & 0o7777,
+            mtime: Timestamp {
+                nanos: metadata.mtime.nanos.min(999_999_999),
+                ..metadata.mtime
+            },
+            xattrs,
+        })
+    }
+
+    pub(crate) fn encode(&self, out: &mut Encoder) {
+        out.number(self.uid.into())
+            .number(self.gid.into())
+            .number(self.mode.into())
+            .number(self.mtime.seconds.cast_unsigned())
+            .number(self.mtime.nanos.into())
+            .number(self.xattrs.len() as u64);
+        for (name, value) in self.xattrs.iter() {
+            out.bytes(name).bytes(value);
+        }
+    }
+
+    pub(crate) fn decode(from: &mut Decoder<'_>) -> io::Result<Attributes<'static>> {
+        let narrow = |number: u64| u32::try_from(number).map_err(io::Error::other);
+        let (uid, gid, mode) = (
+            narrow(from.number()?)?,
+            narrow(from.number()?)?,
+            narrow(from.number()?)?,
+        );
+        let mtime = Timestamp {
+            seconds: from.number()?.cast_signed(),
+            nanos: narrow(from.number()?)?,
+        };
+        let mut xattrs = Vec::new();
+        for _ in 0..from.number()? {
+            xattrs.push((from.bytes()?.to_vec(), from.bytes()?.to_vec()));
+        }
+        Ok(Attributes {
+            uid,
+            gid,
+            mode,
+            mtime,
+            xattrs: Cow::Owned(xattrs),
+        })
+    }
+
+    fn times(&self) -> Timestamps {
+        Timestamps {
+            // Left as it is: setting it would make the first reader write it again.
+            last_access: Timespec {
+                tv_sec: 0,
+                tv_nsec: UTIME_OMIT,
+            },
+            last_modification: Timespec {
+                tv_sec: self.mtime.seconds,
+                tv_nsec: self.mtime.nanos.into(),
+            },
+        }
+    }
+}
+
+/// Reads and writes attributes the way the store's ownership mode wants.
+#[derive(Debug)]
+pub(crate) struct Meta {
+    /// Extended attributes that the file system could not hold.
+    pub(crate) skipped: u64,
+}
+
+impl Meta {
+    pub(crate) fn new(ownership: Ownership) -> Option<Self> {
+        match ownership {
+            Ownership::Real => Some(Self { skipped: 0 }),
+            Ownership::Mapped | Ownership::Recorded => None,
+        }
+    }
+
+    /// Returns the mode a new file is opened with. What is missing comes when it is complete.
+    pub(crate) fn creation_mode(attributes: &Attributes<'_>) -> Mode {
+        Mode::from_raw_mode(attributes.mode & 0o777)
+    }
+
+    /// Completes a regular file that was just written: owner, mode, extended attributes, time.
+    pub(crate) fn finish_file(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        wanted: &Attributes<'_>,
+        place: &[u8],
+    ) -> Result<(), Trouble> {
+        let stat = rustix::fs::fstat(fd).during("look at", place)?;
+        if chown_needed(&stat, wanted) {
+            let (uid, gid) = ids(wanted);
+            rustix::fs::fchown(fd, uid, gid).during("set the owner of", place)?;
+        }
+        // A change of owner takes set-id bits away.
+        if stat.st_mode & 0o7777 != wanted.mode
+            || (chown_needed(&stat, wanted) && wanted.mode & 0o6000 != 0)
+        {
+            let mode = Mode::from_raw_mode(wanted.mode);
+            rustix::fs::fchmod(fd, mode).during("set the mode of", place)?;
+        }
+        for (name, value) in wanted.xattrs.iter() {
+            let done = rustix::fs::fsetxattr(fd, name.as_slice(), value, XattrFlags::empty());
+            self.xattr_done(done, name, FileType::RegularFile, place)?;
+        }
+        rustix::fs::futimens(fd, &wanted.times()).during("set the time of", place)
+    }
+
+    /// Completes whatever stands at a name of a directory, following nothing.
+    pub(crate) fn finish_node(
+        &mut self,
+        dir: BorrowedFd<'_>,
+        name: &[u8],
+        wanted: &Attributes<'_>,
+        place: &[u8],
+    ) -> Result<(), Trouble> {
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        let stat = rustix::fs::statat(dir, name, flags).during("look at", place)?;
+        let kind = kind_of(&stat);
+        let chown = chown_needed(&stat, wanted);
+        if chown {
+            let (uid, gid) = ids(wanted);
+            rustix::fs::chownat(dir, name, uid, gid, flags).during("set the owner of", place)?;
+        }
+        let chmod = kind != FileType::Symlink
+            && (stat.st_mode & 0o7777 != wanted.mode || (chown && wanted.mode & 0o6000 != 0));
+        if chmod || !wanted.xattrs.is_empty() {
+            let node =
+                rustix::fs::openat(dir, name, handle::NODE, Mode::empty()).during("open", place)?;
+            let path = handle::magic_path(node.as_fd());
+            if chmod {
+                let mode = Mode::from_raw_mode(wanted.mode);
+                rustix::fs::chmod(path.as_str(), mode).during("set the mode of", place)?;
+            }
+            for (key, value) in wanted.xattrs.iter() {
+                let done =
+                    rustix::fs::setxattr(path.as_str(), key.as_slice(), value, XattrFlags::empty());
+                self.xattr_done(done, key, kind, place)?;
+            }
+        }
+        rustix::fs::utimensat(dir, name, &wanted.times(), flags).during("set the time of", place)
+    }
+
+    /// Gives a file what the header of one of its further names says, as docker does: of a
+    /// symbolic link only the owner.
+    pub(crate) fn finish_link(
+        &mut self,
+        dir: BorrowedFd<'_>,
+        name: &[u8],
+        wanted: &Attributes<'_>,
+        place: &[u8],
+    ) -> Result<(), Trouble> {
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        let stat = rustix::fs::statat(dir, name, flags).during("look at", place)?;
+        let link = kind_of(&stat) == FileType::Symlink;
+        let same = !chown_needed(&stat, wanted)
+            && wanted.xattrs.is_empty()
+            && stat.st_mode & 0o7777 == wanted.mode
+            && (stat.st_mtime, stat.st_mtime_nsec as u64)
+                == (wanted.mtime.seconds, u64::from(wanted.mtime.nanos));
+        if same {
+            Ok(())
+        } else if link {
+            let (uid, gid) = ids(wanted);
+            rustix::fs::chownat(dir, name, uid, gid, flags).during("set the owner of", place)
+        } else {
+            self.finish_node(dir, name, wanted, place)
+        }
+    }
+
+    /// Makes a directory be exactly as wanted: extended attributes it has besides go away.
+    pub(crate) fn finish_directory(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        wanted: &Attributes<'_>,
+        place: &[u8],
+    ) -> Result<(), Trouble> {
+        let stat = rustix::fs::fstat(fd).during("look at", place)?;
+        if chown_needed(&stat, wanted) {
+            let (uid, gid) = ids(wanted);
+            rustix::fs::fchown(fd, uid, gid).during("set the owner of", place)?;
+        }
+        for name in xattr_names(|buf| rustix::fs::flistxattr(fd, buf))
+            .during("list the attributes of", place)?
+        {
+            let wanted = wanted.xattrs.iter().any(|(wanted, _)| *wanted == name);
+            if !wanted && !is_overlay_xattr(&name) && !is_label(&name) {
+                rustix::fs::fremovexattr(fd, name.as_slice())
+                    .during("remove an attribute of", place)?;
+            }
+        }
+        rustix::fs::fchmod(fd, Mode::from_raw_mode(wanted.mode))
+            .during("set the mode of", place)?;
+        for (name, value) in wanted.xattrs.iter() {
+            let done = rustix::fs::fsetxattr(fd, name.as_slice(), value, XattrFlags::empty());
+            self.xattr_done(done, name, FileType::Directory, place)?;
+        }
+        rustix::fs::futimens(fd, &wanted.times()).during("set the time of", place)
+    }
+
+    /// Returns what a file of a committed layer is like.
+    ///
+    /// `node` may be a handle that opens nothing.
+    pub(crate) fn read(
+        &self,
+        node: BorrowedFd<'_>,
+        stat: &Stat,
+    ) -> io::Result<Attributes<'static>> {
+        let path = handle::magic_path(node);
+        let names = match xattr_names(|buf| rustix::fs::listxattr(path.as_str(), buf)) {
+            Err(Errno::NOTSUP) => Vec::new(),
+            names => names?,
+        };
+        let mut xattrs = Vec::new();
+        for name in names {
+            if is_overlay_xattr(&name) || is_label(&name) {
+                continue;
+            }
+            let value = grown(|buf| rustix::fs::getxattr(path.as_str(), name.as_slice(), buf))?;
+            xattrs.push((name, value));
+        }
+        Ok(Attributes {
+            uid: stat.st_uid,
+            gid: stat.st_gid,
+            mode: stat.st_mode & 0o7777,
+            mtime: Timestamp {
+                seconds: stat.st_mtime,
+                nanos: u32::try_from(stat.st_mtime_nsec).unwrap_or(0),
+            },
+            xattrs: Cow::Owned(xattrs),
+        })
+    }
+
+    /// An attribute that no file of this kind, or no file on this file system, can have is left
+    /// out of the tree (the record has it); anything else is an error.
+    fn xattr_done(
+        &mut self,
+        done: Result<(), Errno>,
+        name: &[u8],
+        kind: FileType,
+        place: &[u8],
+    ) -> Result<(), Trouble> {
+        let plain = matches!(kind, FileType::RegularFile | FileType::Directory);
+        match done {
+            Ok(()) => Ok(()),
+            Err(Errno::NOTSUP) => {
+                self.skipped += 1;
+                tracing::debug!(
+                    place = shown(place),
+                    name = shown(name),
+                    "no such attribute on this file system"
+                );
+                Ok(())
+            }
+            Err(Errno::PERM) if !plain && name.starts_with(b"user.") => {
+                self.skipped += 1;
+                Ok(())
+            }
+            Err(other) => {
+                let mut what = place.to_vec();
+                what.extend_from_slice(b" (");
+                what.extend_from_slice(name);
+                what.push(b')');
+                Err(other).during("set an extended attribute of", &what)
+            }
+        }
+    }
+}
+
+fn chown_needed(stat: &Stat, wanted: &Attributes<'_>) -> bool {
+    stat.st_uid != wanted.uid || stat.st_gid != wanted.gid
+}
+
+fn ids(wanted: &Attributes<'_>) -> (Option<Uid>, Option<Gid>) {
+    (
+        Some(Uid::from_raw(wanted.uid)),
+        Some(Gid::from_raw(wanted.gid)),
+    )
+}
+
+fn xattr_names(list: impl Fn(&mut [u8]) -> Result<usize, Errno>) -> Result<Vec<Vec<u8>>, Errno> {
+    let names = grown(list)?;
+    Ok(names
+        .split(|byte| *byte == 0)
+        .filter(|name| !name.is_empty())
+        .map(<[u8]>::to_vec)
+        .collect())
+}
+
+/// Calls with a buffer that grows until it is large enough.
+fn grown(call: impl Fn(&mut [u8]) -> Result<usize, Errno>) -> Result<Vec<u8>, Errno> {
+    const LARGEST: usize = 1 << 20;
+    let mut buf = vec![0; 256];
+    loop {
+        match call(&mut buf) {
+            Ok(length) => {
+                buf.truncate(length);
+                return Ok(buf);
+            }
+            Err(Errno::RANGE) if buf.len() < LARGEST => {
+                let size = buf.len() * 4;
+                buf.resize(size, 0);
+            }
+            Err(other) => return Err(other),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attributes_survive_the_notes() {
+        let wanted = Attributes {
+            uid: 1,
+            gid: 4_294_967_294,
+            mode: 0o6755,
+            mtime: Timestamp {
+                seconds: -3,
+                nanos: 999_999_999,
+            },
+            xattrs: Cow::Owned(vec![
+                (b"user.a".to_vec(), vec![0, 255]),
+                (b"user.b".to_vec(), Vec::new()),
+            ]),
+        };
+        let mut out = Encoder::default();
+        wanted.encode(&mut out);
+        assert_eq!(Attributes::decode(&mut Decoder(&out.0)).unwrap(), wanted);
+        assert!(Attributes::decode(&mut Decoder(&out.0[..out.0.len() - 1])).is_err());
+    }
+
+    #[test]
+    fn what_no_file_can_have_is_refused() {
+        let entry = |uid, gid| Metadata {
+            uid,
+            gid,
+            ..Metadata::default()
+        };
+        assert!(Attributes::of_entry(&entry(u64::from(u32::MAX), 0)).is_err());
+        assert!(Attributes::of_entry(&entry(0, 1 << 40)).is_err());
+        Attributes::of_entry(&entry(4_294_967_294, 0)).unwrap();
+    }
+
+    #[test]
+    fn overlay_attributes_are_left_out() {
+        let names = [
+            "trusted.overlay.opaque",
+            "user.overlay.redirect",
+            "user.overlay",
+            "user.x",
+        ];
+        let xattrs = names
+            .iter()
+            .map(|n| (n.as_bytes().to_vec(), b"y".to_vec()))
+            .collect();
+        let entry = Metadata {
+            xattrs,
+            ..Metadata::default()
+        };
+        let kept = Attributes::of_entry(&entry).unwrap().xattrs.into_owned();
+        assert_eq!(
+            kept.iter().map(|(n, _)| n.as_slice()).collect::<Vec<_>>(),
+            [&b"user.overlay"[..], b"user.x"]
+        );
+    }
+}

@@ -1,0 +1,19 @@
+//! Trees of files: filled from entries, settled over a parent, copied, read, removed.
+
+mod apply;
+pub(crate) mod copy;
+mod fill;
+pub(crate) mod handle;
+mod links;
+mod log;
+pub(crate) mod lower;
+mod meta;
+pub(crate) mod name;
+mod place;
+mod positions;
+pub(crate) mod remove;
+pub(crate) mod settle;
+mod special;
+mod walk;
+
+pub use apply::{ApplySummary, TreeDraft};

@@ -1,0 +1,409 @@
+//! The tree of a draft: where an entry goes, and what has to make way for it.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use rustix::fs::{AtFlags, FileType, Mode, Stat, XattrFlags};
+use rustix::io::Errno;
+
+use super::handle::{self, kind_of};
+use super::log::{Encoder, Log};
+use super::name;
+use super::remove;
+use super::walk::{Step, Walk};
+use crate::error::{During, Trouble};
+
+/// What makes a directory hide those of lower layers.
+pub(crate) const OPAQUE: &str = "trusted.overlay.opaque";
+
+/// More links than this in one name: they lead in a circle.
+const MOST_LINKS: u32 = 40;
+
+/// A directory of the draft.
+#[derive(Clone, Debug)]
+pub(crate) struct Spot {
+    pub(crate) fd: Arc<OwnedFd>,
+    /// Where it really lies.
+    pub(crate) place: Arc<Vec<u8>>,
+    /// The way there went through a link of this layer.
+    pub(crate) through_link: bool,
+}
+
+impl Spot {
+    pub(crate) fn dir(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// Where a name in it lies.
+    pub(crate) fn at(&self, last: &[u8]) -> Vec<u8> {
+        name::join(&self.place, last)
+    }
+}
+
+/// How far [`Tree::walk`] may go.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Missing {
+    /// Makes directories, also in place of other things.
+    Make,
+    /// Makes directories where there is nothing, and gives up at other things.
+    MakeUnlessTaken,
+    /// Changes nothing.
+    GiveUp,
+}
+
+/// First byte of a note about a directory: nothing described it, it is as the one below.
+pub(crate) const NOTE_IMPLIED: u8 = 0;
+/// An entry described it.
+pub(crate) const NOTE_DESCRIBED: u8 = 1;
+/// Nothing described it, and it does not continue one below.
+pub(crate) const NOTE_FRESH: u8 = 2;
+
+/// While a draft is filled, directories that an entry described carry the sticky bit (which no
+/// umask takes away), others do not.
+pub(crate) const DESCRIBED: Mode = Mode::RWXU.union(Mode::SVTX);
+/// First byte of a note about what the draft hides of lower layers.
+pub(crate) const NOTE_WHITEOUT: u8 = 0;
+pub(crate) const NOTE_OPAQUE: u8 = 1;
+
+/// What is told of a file that has to make way: its directory, its name, its place.
+pub(crate) type Displaced<'a> =
+    &'a mut dyn FnMut(BorrowedFd<'_>, &[u8], &[u8]) -> Result<(), Trouble>;
+
+/// The tree of a draft.
+#[derive(Debug)]
+pub(crate) struct Tree {
+    root: Arc<OwnedFd>,
+    /// The directory used last, under the name it was asked for by.
+    held: Option<(Vec<u8>, Spot)>,
+    /// Directories, in the order they were made or described.
+    pub(crate) directories: Log,
+    /// Whiteouts and opaque directories.
+    pub(crate) hiding: Log,
+    /// The root hides everything below the layer.
+    pub(crate) opaque_root: bool,
+}
+
+impl Tree {
+    /// Starts with an empty directory; `work` is where notes are put.
+    pub(crate) fn new(root: OwnedFd, work: BorrowedFd<'_>) -> Result<Self, Trouble> {
+        let create = |name: &str| Log::create(work, name).during("create", name.as_bytes());
+        let mut directories = create("directories")?;
+        let mut root_note = Encoder::default();
+        root_note.byte(NOTE_IMPLIED).bytes(b"");
+        directories
+            .push(&root_note.0)
+            .during("write", b"directories")?;
+        Ok(Self {
+            root: Arc::new(root),
+            held: None,
+            directories,
+            hiding: create("hiding")?,
+            opaque_root: false,
+        })
+    }
+
+    pub(crate) fn root(&self) -> BorrowedFd<'_> {
+        self.root.as_fd()
+    }
+
+    /// Returns the directory with this name, making what is missing; what stands in the way
+    /// is replaced.
+    pub(crate) fn parent(
+        &mut self,
+        path: &[u8],
+        displaced: Displaced<'_>,
+    ) -> Result<Spot, Trouble> {
+        match self.known(path)? {
+            Some(spot) => Ok(spot),
+            None => self
+                .walk(path, Missing::Make, displaced)?
+                .ok_or_else(|| Trouble::Refused("its directory could not be made".to_owned())),
+        }
+    }
+
+    /// Returns the directory with this name, making what is missing, unless something of this
+    /// layer that is no directory stands there.
+    pub(crate) fn parent_unless_taken(&mut self, path: &[u8]) -> Result<Option<Spot>, Trouble> {
+        match self.known(path)? {
+            Some(spot) => Ok(Some(spot)),
+            None => self.walk(path, Missing::MakeUnlessTaken, &mut |_, _, _| Ok(())),
+        }
+    }
+
+    /// Returns the directory with this name, if there is one.
+    pub(crate) fn find(&mut self, path: &[u8]) -> Result<Option<Spot>, Trouble> {
+        match self.known(path)? {
+            Some(spot) => Ok(Some(spot)),
+            None => self.walk(path, Missing::GiveUp, &mut |_, _, _| Ok(())),
+        }
+    }
+
+    /// The quick way: the directory used last, or one that is there without a link on the way.
+    fn known(&mut self, path: &[u8]) -> Result<Option<Spot>, Trouble> {
+        if let Some((held, spot)) = &self.held
+            && held == path
+        {
+            return Ok(Some(spot.clone()));
+        }
+        match handle::open_below(self.root(), path, handle::DIRECTORY) {
+            Ok(fd) => Ok(Some(self.hold(path, fd, path.to_vec(), false))),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
+            Err(other) => Err(other).during("open", path),
+        }
+    }
+
+    fn hold(&mut self, path: &[u8], fd: OwnedFd, place: Vec<u8>, through_link: bool) -> Spot {
+        let spot = Spot {
+            fd: Arc::new(fd),
+            place: Arc::new(place),
+            through_link,
+        };
+        self.held = Some((path.to_vec(), spot.clone()));
+        spot
+    }
+
+    /// Goes part by part. Links of the layer are followed as if its root were `/`.
+    fn walk(
+        &mut self,
+        path: &[u8],
+        missing: Missing,
+        displaced: Displaced<'_>,
+    ) -> Result<Option<Spot>, Trouble> {
+        // What is still to go, nearest last.
+        let mut ahead: Vec<Vec<u8>> = name::parts(path).rev().map(<[u8]>::to_vec).collect();
+        let mut at = rustix::fs::openat(self.root(), c".", handle::DIRECTORY, Mode::empty())
+            .during("open", b"")?;
+        let (mut place, mut links, mut through_link) = (Vec::new(), 0, false);
+        while let Some(part) = ahead.pop() {
+            match part.as_slice() {
+                b"" | b"." => continue,
+                b".." => {
+                    name::pop(&mut place);
+                    at = handle::open_below(self.root(), &place, handle::DIRECTORY)
+                        .during("open", &place)?;
+                    continue;
+                }
+                _ => {}
+            }
+            let here = name::join(&place, &part);
+            match rustix::fs::openat(&at, part.as_slice(), handle::DIRECTORY, Mode::empty()) {
+                Ok(fd) => {
+                    at = fd;
+                    place = here;
+                    continue;
+                }
+                Err(Errno::NOENT) if missing == Missing::GiveUp => return Ok(None),
+                Err(Errno::NOENT) => {
+                    at = self.make_implied(at.as_fd(), &part, &here, NOTE_IMPLIED)?;
+                    place = here;
+                    continue;
+                }
+                Err(Errno::NOTDIR | Errno::LOOP) => {}
+                Err(other) => return Err(other).during("open", &here),
+            }
+            let stat = handle::look(at.as_fd(), &part).during("look at", &here)?;
+            let is_link = stat.is_some_and(|stat| kind_of(&stat) == FileType::Symlink);
+            if is_link && links < MOST_LINKS {
+                links += 1;
+                through_link = true;
+                let target = rustix::fs::readlinkat(&at, part.as_slice(), Vec::new())
+                    .during("read", &here)?;
+                let target = target.to_bytes();
+                if target.starts_with(b"/") {
+                    place.clear();
+                    at = rustix::fs::openat(self.root(), c".", handle::DIRECTORY, Mode::empty())
+                        .during("open", b"")?;
+                }
+                ahead.extend(name::parts(target).rev().map(<[u8]>::to_vec));
+                continue;
+            }
+            if missing != Missing::Make {
+                return Ok(None);
+            }
+            self.displace(at.as_fd(), &part, &here, displaced)?;
+            at = self.make_implied(at.as_fd(), &part, &here, NOTE_FRESH)?;
+            self.make_opaque(at.as_fd(), &here)?;
+            place = here;
+        }
+        if missing == Missing::GiveUp {
+            let spot = Spot {
+                fd: Arc::new(at),
+                place: Arc::new(place),
+                through_link,
+            };
+            return Ok(Some(spot));
+        }
+        Ok(Some(self.hold(path, at, place, through_link)))
+    }
+
+    fn make_implied(
+        &mut self,
+        dir: BorrowedFd<'_>,
+        part: &[u8],
+        place: &[u8],
+        note: u8,
+    ) -> Result<OwnedFd, Trouble> {
+        rustix::fs::mkdirat(dir, part, Mode::RWXU).during("create", place)?;
+        self.note_directory(note, place)?;
+        rustix::fs::openat(dir, part, handle::DIRECTORY, Mode::empty()).during("open", place)
+    }
+
+    /// Notes how a directory that no entry describes gets its attributes.
+    pub(crate) fn note_directory(&mut self, note: u8, place: &[u8]) -> Result<(), Trouble> {
+        let mut encoder = Encoder::default();
+        encoder.byte(note).bytes(place);
+        self.directories
+            .push(&encoder.0)
+            .during("write", b"directories")
+            .map(drop)
+    }
+
+    /// Makes a directory hide what lower layers have in it.
+    pub(crate) fn make_opaque(&mut self, dir: BorrowedFd<'_>, place: &[u8]) -> Result<(), Trouble> {
+        if place.is_empty() {
+            self.opaque_root = true;
+            return Ok(());
+        }
+        let path = handle::magic_path(dir);
+        rustix::fs::setxattr(path.as_str(), OPAQUE, b"y", XattrFlags::empty())
+            .during("make opaque", place)?;
+        self.note_hiding(NOTE_OPAQUE, place)
+    }
+
+    /// Returns whether a directory of the draft hides what lower layers have in it.
+    pub(crate) fn is_opaque(&self, dir: BorrowedFd<'_>, place: &[u8]) -> Result<bool, Trouble> {
+        if place.is_empty() {
+            return Ok(self.opaque_root);
+        }
+        is_opaque(dir).during("look at", place)
+    }
+
+    /// Hides a name of lower layers; the name must be free.
+    pub(crate) fn make_whiteout(&mut self, spot: &Spot, last: &[u8]) -> Result<(), Trouble> {
+        let place = spot.at(last);
+        let made = rustix::fs::mknodat(
+            spot.dir(),
+            last,
+            FileType::CharacterDevice,
+            Mode::empty(),
+            0,
+        );
+        made.during("create a whiteout at", &place)?;
+        self.note_hiding(NOTE_WHITEOUT, &place)
+    }
+
+    fn note_hiding(&mut self, note: u8, place: &[u8]) -> Result<(), Trouble> {
+        let mut encoder = Encoder::default();
+        encoder.byte(note).bytes(place);
+        self.hiding
+            .push(&encoder.0)
+            .during("write", b"hiding")
+            .map(drop)
+    }
+
+    /// Returns whether a directory holds nothing but whiteouts and directories that no entry
+    /// described.
+    pub(crate) fn holds_nothing(
+        &self,
+        dir: BorrowedFd<'_>,
+        last: &[u8],
+        place: &[u8],
+    ) -> Result<bool, Trouble> {
+        let open = |dir: BorrowedFd<'_>, name: &[u8]| {
+            rustix::fs::openat(dir, name, handle::LISTING, Mode::empty())
+                .map_err(std::io::Error::from)
+        };
+        let walk = || -> std::io::Result<bool> {
+            let mut walk = Walk::new(open(dir, last)?)?;
+            while let Some(step) = walk.next()? {
+                let Step::Entry(name, kind) = step else {
+                    continue;
+                };
+                let stat =
+                    rustix::fs::statat(walk.dir()?, name.as_slice(), AtFlags::SYMLINK_NOFOLLOW)?;
+                if kind == FileType::Directory && !is_described(&stat) {
+                    let fd = open(walk.dir()?, &name)?;
+                    walk.enter(&name, fd)?;
+                } else if !handle::is_whiteout(&stat) {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        };
+        walk().during("look into", place)
+    }
+
+    /// Removes what stands at a name. Files that hold payloads are told of first.
+    pub(crate) fn displace(
+        &mut self,
+        dir: BorrowedFd<'_>,
+        last: &[u8],
+        place: &[u8],
+        displaced: Displaced<'_>,
+    ) -> Result<Option<Stat>, Trouble> {
+        let Some(stat) = handle::look(dir, last).during("look at", place)? else {
+            return Ok(None);
+        };
+        match kind_of(&stat) {
+            FileType::RegularFile => {
+                displaced(dir, last, place)?;
+                unlink(dir, last).during("remove", place)?;
+            }
+            FileType::Directory => {
+                self.held = None;
+                remove::remove_telling(dir, last, &mut |dir, name, below| {
+                    displaced(dir, name, &name::join(place, below)).map_err(Removal::Told)
+                })
+                .map_err(|error| match error {
+                    Removal::Told(trouble) => trouble,
+                    Removal::Failed(source) => Trouble::Io {
+                        action: "remove",
+                        path: crate::error::shown(place).into(),
+                        source,
+                    },
+                })?;
+            }
+            _ => {
+                // A link may be on the way to the directory used last.
+                self.held = None;
+                unlink(dir, last).during("remove", place)?;
+            }
+        }
+        Ok(Some(stat))
+    }
+}
+
+/// Returns whether an entry described this directory of a draft.
+pub(crate) fn is_described(stat: &Stat) -> bool {
+    stat.st_mode & Mode::SVTX.bits() != 0
+}
+
+enum Removal {
+    Told(Trouble),
+    Failed(std::io::Error),
+}
+
+impl From<std::io::Error> for Removal {
+    fn from(error: std::io::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+fn unlink(dir: BorrowedFd<'_>, last: &[u8]) -> Result<(), Errno> {
+    match rustix::fs::unlinkat(dir, last, AtFlags::empty()) {
+        // The payload was moved away.
+        Err(Errno::NOENT) => Ok(()),
+        done => done,
+    }
+}
+
+/// Returns whether a directory, by a handle of any kind, hides those below it.
+pub(crate) fn is_opaque(dir: BorrowedFd<'_>) -> Result<bool, Errno> {
+    let mut value = [0; 8];
+    match rustix::fs::getxattr(handle::magic_path(dir).as_str(), OPAQUE, &mut value) {
+        Ok(length) => Ok(value.get(..length) == Some(b"y")),
+        // Only this user's namespace can not see it, or nobody set it.
+        Err(Errno::NODATA | Errno::NOTSUP | Errno::RANGE) => Ok(false),
+        Err(other) => Err(other),
+    }
+}

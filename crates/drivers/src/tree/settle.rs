@@ -1,0 +1,203 @@
+//! What a draft could not know before its parent was known.
+
+use std::os::fd::AsFd;
+
+use rustix::fs::{AtFlags, FileType, Mode};
+use rustix::io::Errno;
+
+use super::apply::TreeDraft;
+use super::handle;
+use super::log::Decoder;
+use super::lower::{Found, LowerView};
+use super::meta::Attributes;
+use super::name;
+use super::place::{NOTE_DESCRIBED, NOTE_FRESH, NOTE_OPAQUE, NOTE_WHITEOUT, OPAQUE};
+use crate::error::{ApplyError, During, Origin, Trouble};
+
+/// How a layer lies in its driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Only its own files, and what it hides.
+    Upper,
+    /// Everything that shows.
+    Full,
+}
+
+impl TreeDraft {
+    /// Makes the draft what it is to be over the layers of `lower`.
+    pub(crate) fn settle(&mut self, lower: &mut LowerView, form: Form) -> Result<(), ApplyError> {
+        if self.is_failed() {
+            return Err(ApplyError::Incomplete);
+        }
+        let mut merged = lower
+            .under(&self.path, self.tree.opaque_root)
+            .map_err(Trouble::of_draft)?;
+        self.settle_links(lower, &mut merged)?;
+        merged.forget();
+        match form {
+            Form::Upper => {
+                self.settle_hiding(&mut merged).map_err(Trouble::of_draft)?;
+                self.settle_directories(lower, &mut merged)?;
+            }
+            Form::Full => {
+                if !self.tree.opaque_root {
+                    self.fill(lower).map_err(Trouble::of_draft)?;
+                }
+                // Whiteouts go before the times of directories are set, opaque marks after the
+                // attributes of lower directories were looked up.
+                self.drop_hiding(NOTE_WHITEOUT).map_err(Trouble::of_draft)?;
+                self.settle_directories(lower, &mut merged)?;
+                self.drop_hiding(NOTE_OPAQUE).map_err(Trouble::of_draft)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns whether nothing of the layers below shows.
+    pub(crate) fn hides_all(&self) -> bool {
+        self.tree.opaque_root
+    }
+
+    /// Takes away what hides nothing: the kernel would show such whiteouts in directories that
+    /// only this layer has.
+    fn settle_hiding(&mut self, merged: &mut LowerView) -> Result<(), Trouble> {
+        let mut notes = self.tree.hiding.notes().during("read", b"hiding")?;
+        while let Some((_, note)) = notes.next().during("read", b"hiding")? {
+            let mut note = Decoder(&note);
+            let kind = note.byte().during("read", b"hiding")?;
+            let place = note.bytes().during("read", b"hiding")?;
+            let beneath = merged.look_beneath(place)?;
+            let needed = match kind {
+                NOTE_OPAQUE => beneath.is_some_and(|found| found.kind() == FileType::Directory),
+                _ => beneath.is_some(),
+            };
+            if !needed {
+                self.unhide(kind, place)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes away all whiteouts, or all opaque marks.
+    fn drop_hiding(&mut self, which: u8) -> Result<(), Trouble> {
+        let mut notes = self.tree.hiding.notes().during("read", b"hiding")?;
+        while let Some((_, note)) = notes.next().during("read", b"hiding")? {
+            let mut note = Decoder(&note);
+            let kind = note.byte().during("read", b"hiding")?;
+            let place = note.bytes().during("read", b"hiding")?;
+            if kind == which {
+                self.unhide(kind, place)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn unhide(&mut self, kind: u8, place: &[u8]) -> Result<(), Trouble> {
+        let (parent, last) = name::split(place);
+        let dir = match handle::open_below(self.tree.root(), parent, handle::DIRECTORY) {
+            // Displaced by a later entry.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(()),
+            dir => dir.during("open", parent)?,
+        };
+        let stat = handle::look(dir.as_fd(), last).during("look at", place)?;
+        let Some(stat) = stat else { return Ok(()) };
+        if kind == NOTE_OPAQUE {
+            if handle::kind_of(&stat) != FileType::Directory {
+                return Ok(());
+            }
+            let fd = rustix::fs::openat(&dir, last, handle::DIRECTORY, Mode::empty())
+                .during("open", place)?;
+            let path = handle::magic_path(fd.as_fd());
+            return match rustix::fs::removexattr(path.as_str(), OPAQUE) {
+                Err(Errno::NODATA) => Ok(()),
+                done => done.during("remove an attribute of", place),
+            };
+        }
+        if handle::is_whiteout(&stat) {
+            rustix::fs::unlinkat(&dir, last, AtFlags::empty()).during("remove", place)?;
+        }
+        Ok(())
+    }
+
+    /// Gives directories their attributes, in the order of the stream: the last word counts.
+    fn settle_directories(
+        &mut self,
+        lower: &mut LowerView,
+        merged: &mut LowerView,
+    ) -> Result<(), ApplyError> {
+        let mut notes = self
+            .tree
+            .directories
+            .notes()
+            .during("read", b"directories")
+            .map_err(Trouble::of_draft)?;
+        while let Some((_, note)) = notes
+            .next()
+            .during("read", b"directories")
+            .map_err(Trouble::of_draft)?
+        {
+            let mut note = Decoder(&note);
+            let (kind, place) = note
+                .byte()
+                .and_then(|kind| Ok((kind, note.bytes()?)))
+                .during("read", b"directories")
+                .map_err(Trouble::of_draft)?;
+            if kind == NOTE_DESCRIBED {
+                let read = |note: &mut Decoder<'_>| {
+                    let origin = Origin {
+                        position: note.number()?,
+                        offset: note.number()?,
+                        path: place.to_vec(),
+                    };
+                    Ok::<_, std::io::Error>((origin, Attributes::decode(note)?))
+                };
+                let (origin, attributes) = read(&mut note)
+                    .during("read", b"directories")
+                    .map_err(Trouble::of_draft)?;
+                let done = self.finish_directory(place, &attributes);
+                done.map_err(|trouble| trouble.of_entry(&origin))?;
+            } else {
+                let attributes = match kind {
+                    NOTE_FRESH => Ok(Attributes::of_nothing()),
+                    // An opaque root still is the root of the layers below.
+                    _ if place.is_empty() => self.attributes_of(lower.look(b""), lower, b""),
+                    _ => self.attributes_of(merged.look_beneath(place), merged, place),
+                };
+                attributes
+                    .and_then(|attributes| self.finish_directory(place, &attributes))
+                    .map_err(Trouble::of_draft)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn attributes_of(
+        &self,
+        found: Result<Option<Found>, Trouble>,
+        view: &LowerView,
+        place: &[u8],
+    ) -> Result<Attributes<'static>, Trouble> {
+        match found? {
+            Some(found) if found.kind() == FileType::Directory => {
+                let fd = view.open_directory(&found, place)?;
+                self.meta
+                    .read(fd.as_fd(), &found.stat)
+                    .during("read the attributes of", place)
+            }
+            _ => Ok(Attributes::of_nothing()),
+        }
+    }
+
+    fn finish_directory(
+        &mut self,
+        place: &[u8],
+        attributes: &Attributes<'_>,
+    ) -> Result<(), Trouble> {
+        match handle::open_below(self.tree.root(), place, handle::LISTING) {
+            Ok(fd) => self.meta.finish_directory(fd.as_fd(), attributes, place),
+            // Displaced by a later entry.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(()),
+            Err(other) => Err(other).during("open", place),
+        }
+    }
+}
