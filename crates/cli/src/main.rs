@@ -1,2 +1,54 @@
-//! Under construction.
-fn main() {}
+//! `lith` keeps container images as layered file trees and gives every byte back.
+//!
+//! This crate is the command line and nothing else: it reads arguments and the environment,
+//! prints, and chooses exit statuses. What is done stands in the libraries below it.
+//!
+//! | read first | for |
+//! | --- | --- |
+//! | `args` | what can be said |
+//! | `commands` | one file for each command |
+//! | `output` | tables, JSON, progress, errors, files |
+//! | `interrupt` | what SIGINT and SIGTERM do |
+
+mod args;
+mod commands;
+mod interrupt;
+mod output;
+mod root;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let cli = args::Cli::parse();
+    start_log(cli.global.log);
+    if let Err(error) = interrupt::install() {
+        output::error::print(&error);
+        return ExitCode::FAILURE;
+    }
+    match commands::run(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => match interrupt::signal() {
+            Some(signal) => {
+                output::error::print_line("interrupted: what was not complete is undone");
+                interrupt::exit_code(signal)
+            }
+            None => {
+                output::error::print(&error);
+                ExitCode::FAILURE
+            }
+        },
+    }
+}
+
+/// Logs of the libraries, to standard error, for `--log`.
+fn start_log(level: Option<tracing::Level>) {
+    if let Some(level) = level {
+        tracing_subscriber::fmt()
+            .with_max_level(level)
+            .with_writer(std::io::stderr)
+            .with_ansi(false)
+            .init();
+    }
+}

@@ -1,1 +1,48 @@
-//! Under construction.
+//! Layers of container images: their parents, who holds them, and their exact bytes.
+//!
+//! A [`Graph`] joins a store, which knows digests and folders, with a driver, which
+//! makes directories of layers. Registering a layer is one pass over its bytes: hashed, split
+//! into a record and files, applied to a draft, published. [`Graph::tar_layer`] gives the
+//! same bytes back, each file checked on the way, or an error that names the damage.
+//!
+//! Nothing here knows of images, manifests or archives; that is the business of the
+//! archive crate. What holds across processes:
+//!
+//! - A layer is listed only when its tree, its record and its row in the index are there.
+//! - A layer is deleted only while no image, child, mount or living session needs it.
+//! - A process that dies holds nothing, and leaves nothing that the next open does not sweep.
+//!
+//! ```no_run
+//! use lith_graph::{Descriptor, Graph};
+//! use lith_store::OpenOptions;
+//! use std::{fs::File, io, path::Path};
+//!
+//! let options = OpenOptions { create: true, ..OpenOptions::default() };
+//! let graph = Graph::open_root(Path::new("/tmp/example-root"), &options)?;
+//! let session = graph.store().begin()?;
+//! let staged = graph.stage(&session, &mut File::open("layer.tar.gz")?, None, &())?;
+//! let descriptor = Descriptor::chain(None, staged.diff_id());
+//! let layer = graph.publish(&session, staged, &descriptor)?;
+//! io::copy(&mut graph.tar_layer(&layer.id)?, &mut File::create("same.tar")?)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+pub mod compression;
+mod delete;
+mod error;
+mod graph;
+mod mount;
+mod observer;
+mod pipeline;
+mod read;
+mod record;
+mod register;
+mod stage;
+mod stream;
+
+pub use error::{Damage, DeleteError, GraphError, RegisterError};
+pub use graph::Graph;
+pub use observer::{Event, Observer};
+pub use register::{Descriptor, Registered};
+pub use stage::StagedLayer;
+pub use stream::LayerStream;

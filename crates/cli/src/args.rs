@@ -1,0 +1,245 @@
+//! The command line as data: what can be said, and nothing of what it does.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Keeps container images as layered file trees and gives every byte back.
+#[derive(Parser, Debug)]
+#[command(name = "lith", version, propagate_version = true, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options that may stand before or after the command; given twice, the last wins.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct Global {
+    /// Folder of the store [default: /var/lib/lith as root, else $XDG_DATA_HOME/lith]
+    #[arg(
+        long,
+        env = "LITH_ROOT",
+        value_name = "DIR",
+        global = true,
+        overrides_with = "root"
+    )]
+    pub(crate) root: Option<PathBuf>,
+    /// Driver that turns layers into directories [default: what the root was made with]
+    #[arg(
+        long,
+        env = "LITH_DRIVER",
+        value_name = "NAME",
+        global = true,
+        overrides_with = "driver"
+    )]
+    pub(crate) driver: Option<String>,
+    /// Print results and errors only
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+    /// Log to standard error: error, warn, info, debug or trace
+    #[arg(long, value_name = "LEVEL", global = true, overrides_with = "log")]
+    pub(crate) log: Option<tracing::Level>,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Load images from an archive into the store
+    Load(LoadArgs),
+    /// Save images from the store as an archive
+    Save(SaveArgs),
+    /// List images
+    Images(ImagesArgs),
+    /// Show all that is known of images, as JSON
+    Inspect(InspectArgs),
+    /// Give an image further names
+    Tag(TagArgs),
+    /// Remove names, and keep the images
+    Untag(UntagArgs),
+    /// Remove images, by name or by ID
+    Rmi(RmiArgs),
+    /// Show an image as a directory
+    Mount(MountArgs),
+    /// Take the directory of an image away again
+    Umount(UmountArgs),
+    /// List the images that are mounted
+    Mounts(JsonArgs),
+    /// Show the store: its driver, its space, what is in it
+    Info(JsonArgs),
+    /// Split a tar into its record and put it together again, as the field's tool does
+    #[command(subcommand)]
+    TarSplit(TarSplitCommand),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct JsonArgs {
+    /// Print a JSON document for programs
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct LoadArgs {
+    /// Archive to read; `-` is standard input
+    #[arg(long, short, value_name = "SOURCE", default_value = "-")]
+    pub(crate) input: OsString,
+    /// Load only these of the archive's images, by name or ID
+    #[arg(value_name = "IMAGE")]
+    pub(crate) images: Vec<String>,
+    /// Give the loaded image this name, too
+    #[arg(long, value_name = "NAME")]
+    pub(crate) tag: Vec<String>,
+    /// Leave names that are taken as they are
+    #[arg(long)]
+    pub(crate) no_clobber: bool,
+    /// Print a JSON document for programs
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct SaveArgs {
+    /// File to write; `-` is standard output
+    #[arg(long, short, value_name = "FILE", default_value = "-")]
+    pub(crate) output: OsString,
+    /// Give the saved image this name, too
+    #[arg(long, value_name = "NAME")]
+    pub(crate) tag: Vec<String>,
+    /// Images to save: names, `name:tag`, IDs or their beginnings
+    #[arg(required = true, value_name = "IMAGE")]
+    pub(crate) images: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ImagesArgs {
+    /// Only images whose name, repository or ID is this; `*` stands for anything
+    #[arg(value_name = "FILTER")]
+    pub(crate) filter: Option<String>,
+    /// Show the digests of the manifests
+    #[arg(long)]
+    pub(crate) digests: bool,
+    /// Print a JSON document for programs
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct InspectArgs {
+    /// Images to show
+    #[arg(required = true, value_name = "IMAGE")]
+    pub(crate) images: Vec<String>,
+    /// Accepted for symmetry: the output always is JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct TagArgs {
+    /// The image to name
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: String,
+    /// Its new names
+    #[arg(required = true, value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct UntagArgs {
+    /// The names to remove
+    #[arg(required = true, value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct RmiArgs {
+    /// Images to remove
+    #[arg(required = true, value_name = "IMAGE")]
+    pub(crate) images: Vec<String>,
+    /// Remove an image by its ID although it has several names
+    #[arg(long, short)]
+    pub(crate) force: bool,
+    /// Print a JSON document for programs
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct MountArgs {
+    /// The image to mount, read-only
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: String,
+    /// Where, made when missing; without it a folder below the root is made and printed
+    #[arg(value_name = "DIR")]
+    pub(crate) target: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct UmountArgs {
+    /// What to unmount
+    #[arg(required = true, value_name = "DIR")]
+    pub(crate) targets: Vec<PathBuf>,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum TarSplitCommand {
+    /// Write the record of a tar
+    #[command(alias = "d")]
+    Disasm(DisasmArgs),
+    /// Write the tar of a record and a tree
+    #[command(alias = "a")]
+    Asm(AsmArgs),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DisasmArgs {
+    /// Where the record goes
+    #[arg(long, value_name = "FILE", default_value = "tar-data.json.gz")]
+    pub(crate) output: PathBuf,
+    /// Do not copy the tar to standard output
+    #[arg(long)]
+    pub(crate) no_stdout: bool,
+    /// The tar; `-` is standard input
+    #[arg(value_name = "TAR")]
+    pub(crate) tar: OsString,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct AsmArgs {
+    /// The record
+    #[arg(long, value_name = "FILE", default_value = "tar-data.json.gz")]
+    pub(crate) input: PathBuf,
+    /// The folder that the tar was extracted to
+    #[arg(long, value_name = "DIR")]
+    pub(crate) path: PathBuf,
+    /// Where the tar goes; `-` is standard output
+    #[arg(long, value_name = "FILE", default_value = "-")]
+    pub(crate) output: OsString,
+    /// Compress the tar with gzip
+    #[arg(long)]
+    pub(crate) compress: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn global_options_stand_anywhere_and_the_last_wins() {
+        for line in [
+            &["lith", "--root", "a", "--root", "b", "images"][..],
+            &["lith", "--root", "a", "images", "--root", "b"],
+            &["lith", "images", "--root", "a", "--root", "b"],
+        ] {
+            let cli = Cli::try_parse_from(line).unwrap();
+            assert_eq!(cli.global.root.as_deref(), Some("b".as_ref()), "{line:?}");
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! The commands, one file each.
+
+mod images;
+mod info;
+mod inspect;
+mod load;
+mod mount;
+mod names;
+mod rmi;
+mod save;
+mod tar_split;
+
+use crate::args::{Cli, Command};
+use crate::root;
+
+/// Runs the command that the line asks for.
+pub(crate) fn run(cli: &Cli) -> anyhow::Result<()> {
+    let global = &cli.global;
+    let open = || root::open(global);
+    match &cli.command {
+        Command::Load(args) => load::run(&open()?, args, global.quiet),
+        Command::Save(args) => save::run(&open()?, args, global.quiet),
+        Command::Images(args) => images::run(&open()?, args, global.quiet),
+        Command::Inspect(args) => inspect::run(&open()?, args),
+        Command::Tag(args) => names::tag(&open()?, args, global.quiet),
+        Command::Untag(args) => names::untag(&open()?, args),
+        Command::Rmi(args) => rmi::run(&open()?, args),
+        Command::Mount(args) => mount::mount(&open()?, args),
+        Command::Umount(args) => mount::umount(&open()?, args),
+        Command::Mounts(args) => mount::list(&open()?, args),
+        Command::Info(args) => info::run(&open()?, args),
+        Command::TarSplit(command) => tar_split::run(command),
+    }
+}
+
+/// The one image that a name, an ID or the start of one stands for.
+fn resolve(graph: &lith_graph::Graph, wanted: &str) -> anyhow::Result<lith_store::ImageId> {
+    Ok(lith_archive::resolve_one(graph.store(), wanted)?.id)
+}
+
+/// Names that an image can be given: `latest` where there is no tag, and no digest.
+fn new_names(names: &[String]) -> anyhow::Result<Vec<lith_store::Reference>> {
+    let parse = |name: &String| {
+        let parsed = lith_store::Reference::parse(name)?;
+        if parsed.digest().is_some() {
+            let name = crate::output::text::escape(name);
+            anyhow::bail!("{name}: a name that is given to an image has no digest");
+        }
+        Ok(parsed)
+    };
+    names.iter().map(parse).collect()
+}

@@ -1,0 +1,147 @@
+//! Where bulk output goes: a file that appears only when it is whole, or a stream.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use tempfile::NamedTempFile;
+
+/// An output that is being written.
+pub(crate) enum OutputFile {
+    /// Written beside its place, and renamed there when it is whole.
+    Beside { file: NamedTempFile, place: PathBuf },
+    /// A device, fifo, socket or pipe: written as it comes.
+    Direct(File),
+}
+
+/// Opens the output that `name` says; `-` is standard output.
+///
+/// A symbolic link is followed. A terminal is refused: nobody wants to see a tar there.
+pub(crate) fn open(name: &OsStr) -> anyhow::Result<OutputFile> {
+    if name == "-" {
+        let out = io::stdout();
+        if out.is_terminal() {
+            bail!("an archive is not written to a terminal: give -o FILE, or pipe it somewhere");
+        }
+        let out = out
+            .as_fd()
+            .try_clone_to_owned()
+            .context("cannot open standard output")?;
+        return Ok(OutputFile::Direct(out.into()));
+    }
+    let name = Path::new(name);
+    let place = target(name).with_context(|| format!("cannot write {}", name.display()))?;
+    match fs::metadata(&place) {
+        Ok(there) if there.is_dir() => bail!("{} is a folder, not a file", place.display()),
+        Ok(there) if !there.is_file() => {
+            let file = File::options().write(true).open(&place);
+            Ok(OutputFile::Direct(file.with_context(|| {
+                format!("cannot open {}", place.display())
+            })?))
+        }
+        _ => {
+            let folder = match place.parent() {
+                Some(parent) if !parent.as_os_str().is_empty() => parent,
+                _ => Path::new("."),
+            };
+            let file = tempfile::Builder::new()
+                .prefix(".lith-")
+                .suffix(".part")
+                .permissions(fs::Permissions::from_mode(0o666))
+                .tempfile_in(folder)
+                .with_context(|| format!("cannot write in {}", folder.display()))?;
+            Ok(OutputFile::Beside { file, place })
+        }
+    }
+}
+
+/// Follows symbolic links to where the output is to stand, which need not be there yet.
+fn target(name: &Path) -> io::Result<PathBuf> {
+    const LINKS: usize = 40;
+    let mut place = name.to_owned();
+    for _ in 0..LINKS {
+        match fs::read_link(&place) {
+            Ok(link) => place = place.parent().unwrap_or(Path::new("")).join(link),
+            Err(_) => return Ok(place),
+        }
+    }
+    Err(io::Error::other("too many symbolic links"))
+}
+
+impl OutputFile {
+    /// Ends the output: now it appears.
+    pub(crate) fn finish(mut self) -> anyhow::Result<()> {
+        self.flush().context("cannot write the output")?;
+        match self {
+            Self::Direct(_) => Ok(()),
+            Self::Beside { file, place } => {
+                file.persist(&place)
+                    .map_err(|error| error.error)
+                    .with_context(|| format!("cannot rename the output to {}", place.display()))?;
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Write for OutputFile {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        if crate::interrupt::signal().is_some() {
+            return Err(io::Error::other("interrupted"));
+        }
+        match self {
+            Self::Beside { file, .. } => file.write(buf),
+            Self::Direct(file) => file.write(buf),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Beside { file, .. } => file.flush(),
+            Self::Direct(file) => file.flush(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_appears_only_when_it_is_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("out");
+        let mut out = open(place.as_os_str()).unwrap();
+        out.write_all(b"half").unwrap();
+        assert!(!place.exists());
+        drop(out);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+
+        let mut out = open(place.as_os_str()).unwrap();
+        out.write_all(b"whole").unwrap();
+        out.finish().unwrap();
+        assert_eq!(fs::read(&place).unwrap(), b"whole");
+    }
+
+    #[test]
+    fn links_are_followed_and_stay_links() {
+        let folder = tempfile::tempdir().unwrap();
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink("real", &link).unwrap();
+        let mut out = open(link.as_os_str()).unwrap();
+        out.write_all(b"x").unwrap();
+        out.finish().unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read(folder.path().join("real")).unwrap(), b"x");
+    }
+
+    #[test]
+    fn folders_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(open(folder.path().as_os_str()).is_err());
+    }
+}

@@ -1,0 +1,42 @@
+//! Which store a command works on.
+
+use std::env;
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use lith_graph::Graph;
+use lith_store::OpenOptions;
+
+use crate::args::Global;
+
+/// Opens the store, and makes it when it is missing.
+pub(crate) fn open(global: &Global) -> anyhow::Result<Graph> {
+    let root = match &global.root {
+        Some(root) if root.as_os_str().is_empty() => bail!("--root is empty"),
+        Some(root) => std::path::absolute(root)
+            .with_context(|| format!("cannot make {} absolute", root.display()))?,
+        None => default_root()?,
+    };
+    let options = OpenOptions {
+        driver: global.driver.clone(),
+        create: true,
+        ..OpenOptions::default()
+    };
+    Graph::open_root(&root, &options)
+        .with_context(|| format!("cannot open the store at {}", root.display()))
+}
+
+fn default_root() -> anyhow::Result<PathBuf> {
+    if rustix::process::geteuid().is_root() {
+        return Ok("/var/lib/lith".into());
+    }
+    let set = |name| {
+        env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
+    set("XDG_DATA_HOME")
+        .or_else(|| set("HOME").map(|home| home.join(".local/share")))
+        .map(|data| data.join("lith"))
+        .context("neither XDG_DATA_HOME nor HOME says where the store is: give --root")
+}

@@ -1,0 +1,9 @@
+//! The command as its users meet it.
+
+#![allow(clippy::unwrap_used, clippy::print_stderr, clippy::panic)] // A test that cannot go on has failed.
+
+mod archive;
+mod failures;
+mod lith;
+mod main_job;
+mod tar_split;

@@ -1,0 +1,206 @@
+//! An archive in, the same bytes out.
+
+use std::fs;
+
+use serde_json::json;
+
+use crate::archive::{Image, docker_archive, layer, members, sha256};
+use crate::lith::{Lith, is_root};
+
+fn app() -> Image {
+    let base = layer(&[
+        ("etc/", None),
+        ("etc/passwd", Some(b"root:x:0:0\n")),
+        ("etc/gone", Some(b"to be removed\n")),
+        ("data/", None),
+        ("data/old", Some(b"hidden by an opaque directory\n")),
+    ]);
+    let changes = layer(&[
+        ("etc/.wh.gone", Some(b"")),
+        ("etc/new", Some(b"added\n")),
+        ("etc/new", Some(b"added twice\n")),
+        ("data/.wh..wh..opq", Some(b"")),
+        ("data/new", Some(b"in the opaque directory\n")),
+    ]);
+    Image {
+        layers: vec![base, changes],
+        names: vec!["app:1", "registry.example:5000/app:1"],
+    }
+}
+
+/// Loads, saves, compares every layer and the config, saves again.
+fn round_trip(driver: &'static str) {
+    let lith = Lith::new(driver);
+    let image = app();
+    let archive = lith.path("in.tar");
+    fs::write(&archive, docker_archive(&image)).unwrap();
+    let printed = lith.ok(["load", "-i", archive.to_str().unwrap()]);
+    let printed = String::from_utf8(printed).unwrap();
+    assert_eq!(
+        printed,
+        "Loaded image: app:1\nLoaded image: registry.example:5000/app:1\n"
+    );
+
+    let out = lith.path("out.tar");
+    lith.ok([
+        "save",
+        "-o",
+        out.to_str().unwrap(),
+        "app:1",
+        "registry.example:5000/app:1",
+    ]);
+    let written = members(&fs::read(&out).unwrap());
+    let content = |name: &str| {
+        let found = written.iter().find(|(member, _)| member == name);
+        found
+            .unwrap_or_else(|| panic!("no {name} in the archive"))
+            .1
+            .clone()
+    };
+    for layer in &image.layers {
+        assert_eq!(&content(&Image::member(layer)), layer);
+    }
+    let config = image.config();
+    assert_eq!(content(&format!("{}.json", sha256(&config))), config);
+    let manifest: serde_json::Value = serde_json::from_slice(&content("manifest.json")).unwrap();
+    assert_eq!(
+        manifest[0]["RepoTags"],
+        json!(["docker.io/library/app:1", "registry.example:5000/app:1"])
+    );
+
+    let again = lith.ok(["save", "app:1", "registry.example:5000/app:1"]);
+    assert!(again == fs::read(&out).unwrap(), "two saves differ");
+    assert_eq!(lith.listing("staging"), Vec::<String>::new());
+}
+
+#[test]
+fn overlay_gives_every_byte_back() {
+    if is_root("overlay_gives_every_byte_back") {
+        round_trip("overlay");
+    }
+}
+
+#[test]
+fn vfs_gives_every_byte_back() {
+    if is_root("vfs_gives_every_byte_back") {
+        round_trip("vfs");
+    }
+}
+
+#[test]
+fn standard_input_and_compression_make_no_difference() {
+    if !is_root("standard_input_and_compression_make_no_difference") {
+        return;
+    }
+    let image = app();
+    let archive = docker_archive(&image);
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut gzip, &archive).unwrap();
+    let compressed = gzip.finish().unwrap();
+    let mut saved = Vec::new();
+    for input in [&archive, &compressed] {
+        let lith = Lith::new("vfs");
+        let output = lith.pipe(["load", "--json"], input);
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(
+            report[0]["id"],
+            format!("sha256:{}", sha256(&image.config()))
+        );
+        assert_eq!(report[0]["layers_new"], 2);
+        saved.push(lith.ok(["save", "app:1"]));
+    }
+    assert!(saved[0] == saved[1]);
+}
+
+#[test]
+fn a_second_load_reuses_what_is_there() {
+    if !is_root("a_second_load_reuses_what_is_there") {
+        return;
+    }
+    let lith = Lith::new("overlay");
+    let archive = docker_archive(&app());
+    lith.pipe(["load"], &archive);
+    let path = lith.path("in.tar");
+    fs::write(&path, &archive).unwrap();
+    let report = lith.json(["load", "--json", "-i", path.to_str().unwrap()]);
+    assert_eq!(report[0]["layers_new"], 0);
+    assert_eq!(report[0]["layers_reused"], 2);
+}
+
+#[test]
+fn a_mount_shows_the_merged_tree() {
+    if !is_root("a_mount_shows_the_merged_tree") {
+        return;
+    }
+    for driver in ["overlay", "vfs"] {
+        let lith = Lith::new(driver);
+        lith.pipe(["load"], &docker_archive(&app()));
+        let target = lith.path("mounted");
+        lith.ok(["mount", "app:1", target.to_str().unwrap()]);
+        let read = |name: &str| fs::read_to_string(target.join(name));
+        let tree = (read("etc/passwd"), read("etc/new"), read("data/new"));
+        let hidden = (
+            target.join("etc/gone").exists(),
+            target.join("data/old").exists(),
+        );
+        let in_use = lith.run(["rmi", "app:1", "registry.example:5000/app:1"]);
+        lith.ok(["umount", target.to_str().unwrap()]);
+        assert_eq!(tree.0.unwrap(), "root:x:0:0\n", "{driver}");
+        assert_eq!(tree.1.unwrap(), "added twice\n", "{driver}");
+        assert_eq!(tree.2.unwrap(), "in the opaque directory\n", "{driver}");
+        assert_eq!(hidden, (false, false), "{driver}");
+        assert!(!target.join("etc").exists(), "{driver} is still mounted");
+        drop(in_use);
+    }
+}
+
+#[test]
+fn removal_by_name_then_all() {
+    if !is_root("removal_by_name_then_all") {
+        return;
+    }
+    let lith = Lith::new("overlay");
+    let image = app();
+    lith.pipe(["load"], &docker_archive(&image));
+    lith.ok(["rmi", "app:1"]);
+    let images = lith.json(["images", "--json"]);
+    assert_eq!(images[0]["names"], json!(["registry.example:5000/app:1"]));
+    lith.ok(["tag", "registry.example:5000/app:1", "again"]);
+    let id = sha256(&image.config());
+    let error = lith.fails(["rmi", &id]);
+    assert!(error.contains("again"), "{error}");
+    lith.ok(["rmi", "--force", &id[..12]]);
+    lith.assert_empty();
+}
+
+#[test]
+fn images_and_inspect_say_what_is_there() {
+    if !is_root("images_and_inspect_say_what_is_there") {
+        return;
+    }
+    let lith = Lith::new("vfs");
+    let image = app();
+    lith.pipe(["load"], &docker_archive(&image));
+    let images = lith.json(["images", "--json"]);
+    let id = format!("sha256:{}", sha256(&image.config()));
+    assert_eq!(images[0]["id"], id);
+    assert_eq!(
+        images[0]["names"],
+        json!(["app:1", "registry.example:5000/app:1"])
+    );
+    assert_eq!(images[0]["digest"], serde_json::Value::Null);
+    assert_eq!(images[0]["created"], "2020-01-02T03:04:05Z");
+    assert_eq!(images[0]["layers"], 2);
+    let inspected = lith.json(["inspect", "app:1"]);
+    assert_eq!(inspected[0]["Id"], id);
+    assert_eq!(inspected[0]["Architecture"], "amd64");
+    assert_eq!(
+        inspected[0]["RootFS"]["Layers"][0],
+        format!("sha256:{}", sha256(&image.layers[0]))
+    );
+}

@@ -1,0 +1,100 @@
+//! The graph itself: a store, a driver, and what is done when they are opened.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use lith_drivers::{Driver, DriverOptions};
+use lith_store::{OpenOptions, Ownership, Store, StoreError};
+
+use crate::GraphError;
+
+/// A store of layers and the driver that turns them into directories.
+///
+/// Cheap to clone; clones and other processes may work on one root at the same time.
+#[derive(Clone)]
+pub struct Graph {
+    store: Store,
+    driver: Arc<dyn Driver>,
+}
+
+impl Graph {
+    /// Opens the root at `root`, and makes it where the options allow.
+    ///
+    /// A new root is made for the driver that the options name, or else for the best one
+    /// that works there.
+    ///
+    /// # Errors
+    /// A root made for another driver or by a newer lith, and whatever the system refuses.
+    pub fn open_root(root: &Path, options: &OpenOptions) -> Result<Self, GraphError> {
+        let mut options = options.clone();
+        if options.create && options.driver.is_none() && Store::driver_of(root)?.is_none() {
+            options.driver = Some(lith_drivers::default_driver(root).to_owned());
+        }
+        let store = Store::open(root, &options)?;
+        let home = store.root().drivers(store.driver());
+        let mut driver_options = DriverOptions::default();
+        driver_options.ownership = ownership(store.ownership());
+        let driver = lith_drivers::open_driver(store.driver(), &home, &driver_options)?;
+        Self::open(store, driver)
+    }
+
+    /// Joins a store and a driver, and finishes or undoes what dead processes left half-done.
+    ///
+    /// Costs the same however many layers there are: unfinished work is found by its
+    /// intents in staging.
+    ///
+    /// # Errors
+    /// When what was left behind cannot be cleaned up.
+    pub fn open(store: Store, driver: Box<dyn Driver>) -> Result<Self, GraphError> {
+        let graph = Self {
+            store,
+            driver: driver.into(),
+        };
+        graph.recover()?;
+        Ok(graph)
+    }
+
+    /// Where layers and images are kept.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// What makes directories of them.
+    pub fn driver(&self) -> &dyn Driver {
+        &*self.driver
+    }
+
+    fn recover(&self) -> Result<(), GraphError> {
+        for dead in self.store.dead_sessions()? {
+            let session = dead.id().clone();
+            match dead.recover(&mut |cache| Ok(self.remove_tree(cache)?)) {
+                Ok(done) => tracing::info!(%session, ?done, "swept what a dead process left"),
+                // A tree that is still mounted, say: what is listed is right, and whoever
+                // opens the store after the unmount sweeps it.
+                Err(error @ StoreError::AbandonedTree { .. }) => {
+                    tracing::warn!(%session, error = &error as &dyn std::error::Error, "not swept");
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes a tree that no layer names any more; one that is not there is fine.
+    pub(crate) fn remove_tree(&self, cache: &str) -> Result<(), GraphError> {
+        match cache.parse() {
+            Ok(cache) => Ok(self.driver.remove(&cache)?),
+            // The driver cannot have given it, so there is nothing to remove.
+            Err(_) => Ok(()),
+        }
+    }
+}
+
+/// The store and the drivers know nothing of each other, so each has a word for this.
+fn ownership(store: Ownership) -> lith_drivers::Ownership {
+    match store {
+        Ownership::Real => lith_drivers::Ownership::Real,
+        Ownership::Mapped => lith_drivers::Ownership::Mapped,
+        Ownership::Recorded => lith_drivers::Ownership::Recorded,
+    }
+}

@@ -1,0 +1,272 @@
+//! Reading a stream while it is decompressed and hashed on other threads.
+//!
+//! ```text
+//! transport ─► [reader thread: decompress] ─┬─► Feed (the caller: split, record, apply)
+//!                                           └─► [hash thread: SHA-256]
+//! ```
+//!
+//! Both channels are bounded, so memory stays flat however far one side is ahead.
+
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
+
+use lith_store::DiffId;
+use sha2::{Digest as _, Sha256};
+
+/// Bytes that travel together.
+const CHUNK: usize = 256 << 10;
+
+/// Chunks that may wait in one channel.
+const WAITING: usize = 8;
+
+type Chunk = Arc<Vec<u8>>;
+
+/// What the reader thread says.
+enum Piece {
+    Data(Chunk),
+    /// The stream was read to its end. A channel that closes without it is a failure.
+    End,
+    Failed(io::Error),
+}
+
+/// What a stream turned out to be once it was read to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Hashed {
+    pub(crate) diff_id: DiffId,
+    pub(crate) bytes: u64,
+}
+
+/// The uncompressed bytes, for the one who works on them.
+pub(crate) struct Feed {
+    pieces: Receiver<Piece>,
+    current: Chunk,
+    position: usize,
+    ended: bool,
+}
+
+impl Read for Feed {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        while self.position == self.current.len() && !self.ended {
+            match self.pieces.recv() {
+                Ok(Piece::Data(chunk)) => {
+                    self.current = chunk;
+                    self.position = 0;
+                }
+                Ok(Piece::End) => self.ended = true,
+                Ok(Piece::Failed(error)) => return Err(error),
+                Err(_) => return Err(io::Error::other("the reading thread stopped early")),
+            }
+        }
+        let rest = self.current.get(self.position..).unwrap_or_default();
+        let read = rest.len().min(buf.len());
+        if let (Some(to), Some(from)) = (buf.get_mut(..read), rest.get(..read)) {
+            to.copy_from_slice(from);
+        }
+        self.position += read;
+        Ok(read)
+    }
+}
+
+/// Lets `work` read `transport` uncompressed, and gives its result with the hash of all that
+/// was there. The hash is `None` when the stream was not read to its end.
+///
+/// # Errors
+/// When a thread cannot be started. Errors of the transport reach `work` through its feed.
+pub(crate) fn hashed<T>(
+    transport: &mut (dyn Read + Send),
+    work: impl FnOnce(Feed) -> T,
+) -> io::Result<(T, Option<Hashed>)> {
+    thread::scope(|scope| {
+        let (feed, outlets, chunks) = channels();
+        let hasher = thread::Builder::new()
+            .name("hash".into())
+            .spawn_scoped(scope, move || hash(&chunks))?;
+        let reader = thread::Builder::new()
+            .name("read".into())
+            .spawn_scoped(scope, move || {
+                outlets.run(|| crate::compression::reader(transport).map(|(_, source)| source))
+            })?;
+        let result = work(feed);
+        let whole = reader.join().unwrap_or(false);
+        let hashed = hasher.join().ok().filter(|_| whole);
+        Ok((result, hashed))
+    })
+}
+
+/// A stream that is produced and hashed ahead of its reader, on threads of its own.
+///
+/// Dropping it stops the threads and waits for them.
+pub(crate) struct ReadAhead {
+    feed: Option<Feed>,
+    reader: Option<JoinHandle<bool>>,
+    hasher: Option<JoinHandle<Hashed>>,
+}
+
+impl ReadAhead {
+    /// Starts to read `source`, whose bytes are taken as they are.
+    ///
+    /// # Errors
+    /// When a thread cannot be started.
+    pub(crate) fn start(source: impl Read + Send + 'static) -> io::Result<Self> {
+        let (feed, outlets, chunks) = channels();
+        let hasher = thread::Builder::new()
+            .name("hash".into())
+            .spawn(move || hash(&chunks))?;
+        let reader = thread::Builder::new()
+            .name("read".into())
+            .spawn(move || outlets.run(|| Ok(source)))?;
+        Ok(Self {
+            feed: Some(feed),
+            reader: Some(reader),
+            hasher: Some(hasher),
+        })
+    }
+
+    /// Ends; the hash is `None` when the source was not read to its end.
+    pub(crate) fn finish(&mut self) -> Option<Hashed> {
+        self.feed = None;
+        let whole = self
+            .reader
+            .take()
+            .is_some_and(|reader| reader.join().unwrap_or(false));
+        self.hasher
+            .take()
+            .and_then(|hasher| hasher.join().ok())
+            .filter(|_| whole)
+    }
+}
+
+impl Read for ReadAhead {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.feed.as_mut().map_or(Ok(0), |feed| feed.read(buf))
+    }
+}
+
+impl Drop for ReadAhead {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+fn channels() -> (Feed, Outlets, Receiver<Chunk>) {
+    let (to_work, pieces) = sync_channel(WAITING);
+    let (to_hash, chunks) = sync_channel(WAITING);
+    let feed = Feed {
+        pieces,
+        current: Chunk::default(),
+        position: 0,
+        ended: false,
+    };
+    (feed, Outlets { to_work, to_hash }, chunks)
+}
+
+/// Where the reader thread sends what it has read.
+struct Outlets {
+    to_work: SyncSender<Piece>,
+    to_hash: SyncSender<Chunk>,
+}
+
+impl Outlets {
+    /// Opens a source and reads it to its end; true when it got there and all was taken.
+    fn run<R: Read>(self, open: impl FnOnce() -> io::Result<R>) -> bool {
+        match open().and_then(|source| self.send(source)) {
+            Ok(ended) => ended,
+            Err(error) => {
+                // Nobody listens any more: then there is nobody to tell either.
+                let _ = self.to_work.send(Piece::Failed(error));
+                false
+            }
+        }
+    }
+
+    fn send(&self, mut source: impl Read) -> io::Result<bool> {
+        loop {
+            let mut chunk = Vec::with_capacity(CHUNK);
+            (&mut source).take(CHUNK as u64).read_to_end(&mut chunk)?;
+            let last = chunk.len() < CHUNK;
+            let chunk = Arc::new(chunk);
+            if self.to_hash.send(Arc::clone(&chunk)).is_err()
+                || self.to_work.send(Piece::Data(chunk)).is_err()
+            {
+                return Ok(false);
+            }
+            if last {
+                return Ok(self.to_work.send(Piece::End).is_ok());
+            }
+        }
+    }
+}
+
+fn hash(chunks: &Receiver<Chunk>) -> Hashed {
+    let mut sha = Sha256::new();
+    let mut bytes = 0;
+    for chunk in chunks {
+        sha.update(chunk.as_slice());
+        bytes += chunk.len() as u64;
+    }
+    Hashed {
+        diff_id: DiffId::from_bytes(sha.finalize().into()),
+        bytes,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Gives `good` bytes, then an error.
+    struct Failing(usize);
+
+    impl Read for Failing {
+        fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+            if self.0 == 0 {
+                return Err(io::Error::other("the disk fell out"));
+            }
+            let read = buf.len().min(self.0);
+            buf[..read].fill(b'x');
+            self.0 -= read;
+            Ok(read)
+        }
+    }
+
+    fn all(mut feed: Feed) -> io::Result<Vec<u8>> {
+        let mut out = Vec::new();
+        feed.read_to_end(&mut out)?;
+        Ok(out)
+    }
+
+    #[test]
+    fn the_reader_gets_every_byte_and_the_hash() {
+        let data: Vec<u8> = (0..CHUNK * 3 + 17).map(|n| (n % 251) as u8).collect();
+        let (read, hashed) = hashed(&mut data.as_slice(), all).unwrap();
+        assert_eq!(read.unwrap(), data);
+        let hashed = hashed.unwrap();
+        assert_eq!(hashed.bytes, data.len() as u64);
+        assert_eq!(
+            hashed.diff_id,
+            DiffId::from_bytes(Sha256::digest(&data).into())
+        );
+    }
+
+    #[test]
+    fn a_failing_source_is_an_error_and_has_no_hash() {
+        let (read, hashed) = hashed(&mut Failing(CHUNK + 5), all).unwrap();
+        assert_eq!(read.unwrap_err().to_string(), "the disk fell out");
+        assert_eq!(hashed, None);
+    }
+
+    #[test]
+    fn a_reader_that_stops_early_gets_no_hash() {
+        let data = vec![0; CHUNK * 40];
+        let ((), hashed) = hashed(&mut data.as_slice(), |mut feed| {
+            feed.read_exact(&mut [0; 10]).unwrap();
+        })
+        .unwrap();
+        assert_eq!(hashed, None);
+        let mut ahead = ReadAhead::start(io::repeat(1)).unwrap();
+        ahead.read_exact(&mut [0; 10]).unwrap();
+        assert_eq!(ahead.finish(), None);
+    }
+}

@@ -1,0 +1,123 @@
+//! A root in a temporary folder, and small tars.
+
+use std::fs;
+use std::io::{self, Read};
+use std::path::PathBuf;
+
+use lith_graph::{Descriptor, Graph, Registered};
+use lith_store::{ChainId, OpenOptions, Session};
+
+/// A root that goes with the test.
+pub(crate) struct Fixture {
+    pub(crate) folder: tempfile::TempDir,
+    driver: &'static str,
+}
+
+impl Fixture {
+    pub(crate) fn new(driver: &'static str) -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            driver,
+        }
+    }
+
+    pub(crate) fn open(&self) -> Graph {
+        let options = OpenOptions {
+            driver: Some(self.driver.to_owned()),
+            create: true,
+            ..OpenOptions::default()
+        };
+        Graph::open_root(&self.folder.path().join("root"), &options).unwrap()
+    }
+
+    /// Names in a folder of the root.
+    pub(crate) fn listing(&self, folder: &str) -> Vec<String> {
+        let path = self.folder.path().join("root").join(folder);
+        let Ok(entries) = fs::read_dir(path) else {
+            return Vec::new();
+        };
+        entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect()
+    }
+
+    /// Asserts that index, folders and driver have `layers` layers, and staging nothing.
+    pub(crate) fn assert_layers(&self, layers: usize) {
+        let graph = self.open();
+        assert_eq!(
+            graph.store().layers().unwrap().len(),
+            layers,
+            "in the index"
+        );
+        assert_eq!(self.listing("layers").len(), layers, "folders");
+        assert_eq!(
+            graph.driver().list().unwrap().len(),
+            layers,
+            "in the driver"
+        );
+        assert_eq!(self.listing("staging"), Vec::<String>::new());
+    }
+
+    /// All files below the driver's folder with this name.
+    pub(crate) fn tree_files(&self, name: &str) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        let mut folders = vec![self.folder.path().join("root/drivers").join(self.driver)];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap() {
+                let entry = entry.unwrap();
+                if entry.file_type().unwrap().is_dir() {
+                    folders.push(entry.path());
+                } else if entry.file_name() == name {
+                    found.push(entry.path());
+                }
+            }
+        }
+        found
+    }
+}
+
+/// Runs a test on every built-in driver, as root.
+pub(crate) fn on_each_driver(test: fn(&Fixture)) {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("SKIPPED: real ownership needs root");
+        return;
+    }
+    for driver in ["vfs", "overlay"] {
+        eprintln!("driver {driver}");
+        test(&Fixture::new(driver));
+    }
+}
+
+pub(crate) fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    for (name, content) in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        header.set_mtime(1_600_000_000);
+        builder.append_data(&mut header, name, *content).unwrap();
+    }
+    builder.into_inner().unwrap()
+}
+
+/// Registers a tar under its chain ID.
+pub(crate) fn register(
+    graph: &Graph,
+    session: &Session,
+    parent: Option<&ChainId>,
+    tar: &[u8],
+) -> (ChainId, Registered) {
+    let staged = graph.stage(session, &mut &tar[..], None, &()).unwrap();
+    let chain = ChainId::of(parent, staged.diff_id());
+    let descriptor = Descriptor::chain(parent, staged.diff_id());
+    (chain, graph.publish(session, staged, &descriptor).unwrap())
+}
+
+pub(crate) fn read_back(graph: &Graph, layer: &Registered) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    graph
+        .tar_layer(&layer.id)
+        .unwrap()
+        .read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
