@@ -5,7 +5,7 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -65,7 +65,7 @@ fn measure(options: &Options) -> Result<u8> {
 }
 
 /// Runs `command` through a measuring process; `report` is a scratch file.
-pub(crate) fn cost(command: &Command, report: &Path) -> Result<(Output, Cost)> {
+pub(crate) fn cost(command: &Command, stdin: Stdio, report: &Path) -> Result<(Output, Cost)> {
     let own = std::env::current_exe().context("this program's own path")?;
     let mut measured = Command::new(own);
     measured
@@ -80,7 +80,7 @@ pub(crate) fn cost(command: &Command, report: &Path) -> Result<(Output, Cost)> {
             None => measured.env_remove(key),
         };
     }
-    let output = process::run(&mut measured)?.ok()?;
+    let output = process::run_with(&mut measured, stdin)?.ok()?;
     let text = std::fs::read(report).with_context(|| format!("reading {}", report.display()))?;
     let value: serde_json::Value = serde_json::from_slice(&text).context("the cost report")?;
     let peak_kib = value["peak_kib"]

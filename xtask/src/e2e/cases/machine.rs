@@ -2,7 +2,9 @@
 //!
 //! Loading it is dear, so one load (measured, on a fresh ext4 file system) serves all cases.
 
+use std::fs::File;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::rc::Rc;
 
 use anyhow::{Context, Result, ensure};
@@ -25,8 +27,8 @@ const DISK: u64 = 8 << 30;
 pub(super) fn add(cases: &mut Cases, driver: Driver) {
     cases.add("machine/bytes", move |lab| bytes(lab, driver));
     cases.add("machine/memory", move |lab| memory(lab, driver));
+    cases.add("machine/memory-from-stdin", move |lab| stdin(lab, driver));
     cases.add("machine/tree", move |lab| mounted(lab, driver));
-    // The last one: it gives the store away.
     cases.add("machine/time-against-podman", move |lab| time(lab, driver));
 }
 
@@ -55,11 +57,13 @@ fn run(lab: &Lab, driver: Driver) -> Result<Rc<MachineRun>> {
         let mut load = lith.command();
         load.arg("load").arg("-i").arg(&made.archive);
         settle();
-        let (_, load) = measure::cost(&load, &report).context("loading the large archive")?;
+        let (_, load) =
+            measure::cost(&load, Stdio::null(), &report).context("loading the large archive")?;
         let saved = folder.join("saved.tar");
         let mut save = lith.command();
         save.arg("save").arg("-o").arg(&saved).arg(made.name);
-        let (_, save) = measure::cost(&save, &report).context("saving the large archive")?;
+        let (_, save) =
+            measure::cost(&save, Stdio::null(), &report).context("saving the large archive")?;
         Ok(MachineRun {
             lith,
             folder,
@@ -83,8 +87,7 @@ fn bytes(lab: &Lab, driver: Driver) -> Result<String> {
     steps::same(&before, &after)?;
     let again = run.folder.join("again.tar");
     run.lith.save(&again, &before.names())?;
-    let open = std::fs::File::open;
-    let difference = archive::first_difference(open(&run.saved)?, open(&again)?)?;
+    let difference = archive::first_difference(File::open(&run.saved)?, File::open(&again)?)?;
     ensure!(
         difference.is_none(),
         "saving twice: the files differ at byte {difference:?}"
@@ -108,6 +111,36 @@ fn memory(lab: &Lab, driver: Driver) -> Result<String> {
     let most = run.load.peak_kib.max(run.save.peak_kib);
     ensure!(
         most < MEMORY_KIB,
+        "{seen}; allowed are {} MiB",
+        MEMORY_KIB / 1024
+    );
+    Ok(seen)
+}
+
+/// From a pipe nothing can be read twice, and still nothing may be held in memory.
+fn stdin(lab: &Lab, driver: Driver) -> Result<String> {
+    let run = run(lab, driver)?;
+    let made = lab.machine()?;
+    let place = run.folder.join("disk/stdin");
+    let lith = lab.lith(driver, &place)?;
+    let mut load = lith.command();
+    load.args(["load", "-i", "-"]);
+    let mut cat = Command::new("cat");
+    let mut cat = cat.arg(&made.archive).stdout(Stdio::piped()).spawn()?;
+    let pipe = cat.stdout.take().context("no pipe")?;
+    let loaded = measure::cost(&load, pipe.into(), &run.folder.join("cost.json"));
+    cat.wait()?;
+    let (_, cost) = loaded?;
+    steps::expect_listed(&lith, &Archive::open(&made.archive)?)?;
+    lith.nothing_staged()?;
+    std::fs::remove_dir_all(&place)?;
+    let seen = format!(
+        "load {:.1} MiB in {:.1} s",
+        cost.peak_kib as f64 / 1024.0,
+        cost.seconds
+    );
+    ensure!(
+        cost.peak_kib < MEMORY_KIB,
         "{seen}; allowed are {} MiB",
         MEMORY_KIB / 1024
     );
@@ -143,7 +176,7 @@ fn time(lab: &Lab, driver: Driver) -> Result<String> {
     settle();
     let report = run.folder.join("cost.json");
     let command = podman.load_command(&made.archive)?;
-    let (_, theirs) = measure::cost(&command, &report)?;
+    let (_, theirs) = measure::cost(&command, Stdio::null(), &report)?;
     drop(podman);
     drop(disk);
     let ratio = run.load.seconds / theirs.seconds;
