@@ -82,6 +82,15 @@ impl IntentGuard {
     pub fn done(self) -> Result<(), StoreError> {
         self.effects.remove_file(&self.path).map(drop)
     }
+
+    /// As [`IntentGuard::done`] where failing must not hide how the work itself ended: an
+    /// intent that stays is looked at once more, and found to be done.
+    pub(crate) fn settled(self) {
+        let path = self.path.clone();
+        if let Err(error) = self.done() {
+            tracing::warn!(intent = %path.display(), %error, "cannot remove intent");
+        }
+    }
 }
 
 /// Writes an intent; it appears in one rename.

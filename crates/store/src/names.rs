@@ -89,10 +89,10 @@ impl Store {
                 Some(before) => put(self, session, name, &before)?,
                 None => drop(take(self, name)?),
             }
-            intent.done()?;
+            intent.settled();
             return Err(error);
         }
-        intent.done()?;
+        intent.settled();
         Ok(before.filter(|before| before != image))
     }
 
@@ -125,10 +125,10 @@ impl Store {
         };
         if let Err(error) = run() {
             put(self, session, name, &image)?;
-            intent.done()?;
+            intent.settled();
             return Err(error.into());
         }
-        intent.done()?;
+        intent.settled();
         Ok(before)
     }
 

@@ -33,8 +33,16 @@ impl Store {
         session: &Session,
         record: &ImageRecord,
     ) -> Result<Published, ImageError> {
-        check(record)?;
         let _lock = self.lock_image(&record.id)?;
+        self.publish_image_locked(session, record)
+    }
+
+    fn publish_image_locked(
+        &self,
+        session: &Session,
+        record: &ImageRecord,
+    ) -> Result<Published, ImageError> {
+        check(record)?;
         if find_or_adopt(self, session, record)? {
             return Ok(Published::AlreadyThere);
         }
@@ -59,7 +67,7 @@ impl Store {
             }
             self.effects().remove_tree(&staged)?;
         }
-        intent.done()?;
+        intent.settled();
         result.map(|()| Published::New)
     }
 
@@ -74,6 +82,8 @@ impl Store {
         record: &ImageRecord,
         names: &[Reference],
     ) -> Result<PublishedImage, ImageError> {
+        // Nobody removes the image before it has its names.
+        let _lock = self.lock_image(&record.id)?;
         let mut planned: Vec<PlannedName> = Vec::with_capacity(names.len());
         for name in names {
             let before = self.name(name)?;
@@ -86,10 +96,10 @@ impl Store {
             id: record.id,
             names: planned.clone(),
         })?;
-        let published = match self.publish_image(session, record) {
+        let published = match self.publish_image_locked(session, record) {
             Ok(published) => published,
             Err(error) => {
-                intent.done()?;
+                intent.settled();
                 return Err(error);
             }
         };
@@ -100,14 +110,14 @@ impl Store {
                 Err(error) => {
                     undo_names(self, session, planned.get(..count).unwrap_or_default())?;
                     if published == Published::New {
-                        self.remove_image(session, &record.id)?;
+                        undo_image(self, session, &record.id)?;
                     }
-                    intent.done()?;
+                    intent.settled();
                     return Err(wrap(error));
                 }
             }
         }
-        intent.done()?;
+        intent.settled();
         Ok(PublishedImage { published, moved })
     }
 }
@@ -116,6 +126,14 @@ fn wrap(error: NameError) -> ImageError {
     match error {
         NameError::Store(error) => ImageError::Store(error),
         error => ImageError::Name(Box::new(error)),
+    }
+}
+
+/// Removes an image again, unless somebody has named it since.
+fn undo_image(store: &Store, session: &Session, id: &ImageId) -> Result<(), ImageError> {
+    match store.remove_image_locked(session, id) {
+        Ok(_) | Err(ImageError::InUse { .. } | ImageError::NotFound { .. }) => Ok(()),
+        Err(error) => Err(error),
     }
 }
 

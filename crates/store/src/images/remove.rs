@@ -24,6 +24,15 @@ impl Store {
         id: &ImageId,
     ) -> Result<Vec<LayerId>, ImageError> {
         let _lock = self.lock_image(id)?;
+        self.remove_image_locked(session, id)
+    }
+
+    /// As [`Store::remove_image`] for a caller that holds the image's lock.
+    pub(crate) fn remove_image_locked(
+        &self,
+        session: &Session,
+        id: &ImageId,
+    ) -> Result<Vec<LayerId>, ImageError> {
         if !self
             .index()
             .read("find image", |view| table::exists(view, id))?
@@ -49,7 +58,7 @@ impl Store {
         let layers = match unlisted {
             Ok(layers) => layers,
             Err(error) => {
-                intent.done()?;
+                intent.settled();
                 return Err(error);
             }
         };
@@ -58,10 +67,10 @@ impl Store {
             if self.root().image(id).symlink_metadata().is_ok() {
                 super::publish::adopt(self, id)?;
             }
-            intent.done()?;
+            intent.settled();
             return Err(error.into());
         }
-        intent.done()?;
+        intent.settled();
         Ok(layers)
     }
 }

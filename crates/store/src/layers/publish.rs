@@ -97,14 +97,14 @@ impl Store {
         let place = self.root().layer(&record.id);
         match place_folder(self, session, staged, &place, record) {
             Ok(()) => {
-                intent.done()?;
+                intent.settled();
                 Ok(Published::New)
             }
             Err(error) => {
                 if place.symlink_metadata().is_ok() {
                     self.effects().rename(&place, staged)?;
                 }
-                intent.done()?;
+                intent.settled();
                 Err(error)
             }
         }

@@ -138,7 +138,7 @@ fn take(
         Ok(())
     });
     if let Err(error) = unlisted {
-        intent.done()?;
+        intent.settled();
         return Err(error);
     }
     match put_aside(store, session, id) {
@@ -156,7 +156,7 @@ fn take(
                 table::hold(view, session.id(), id)
             };
             store.index().write("list layer again", again)?;
-            intent.done()?;
+            intent.settled();
             Err(error.into())
         }
     }

@@ -1,0 +1,323 @@
+//! Death, and a full disk, between any two effects.
+
+use std::sync::atomic::Ordering;
+
+use lith_store::*;
+
+use crate::common::*;
+
+type Op = fn(&Store, &Session) -> Result<(), Box<dyn std::error::Error>>;
+
+/// Two layers, an image of both with a name, a lone layer, an image without a name.
+fn setup(store: &Store) {
+    let session = store.begin().unwrap();
+    for (layer, parent) in [("a", None), ("b", Some("a")), ("lone", None)] {
+        add_layer(store, &session, layer, parent).unwrap();
+    }
+    store.keep_layer(&layer_id("lone")).unwrap();
+    store
+        .publish_image(&session, &image("one", &["a", "b"]))
+        .unwrap();
+    store
+        .set_name(&session, &name("one:1"), &image("one", &[]).id)
+        .unwrap();
+    store
+        .publish_image(&session, &image("two", &["a"]))
+        .unwrap();
+    session.end().unwrap();
+    check_whole(store);
+}
+
+/// Runs `op` with every effect as the last one; what is found afterwards must be as if it
+/// had not run or had run wholly. The recovery itself dies at every effect as well.
+fn dies_anywhere(op: Op) {
+    let (before, after) = both_states(op);
+    let mut stopped = true;
+    let mut n = 0;
+    while stopped {
+        n += 1;
+        let fixture = fixture();
+        let store = fixture.open();
+        setup(&store);
+        let session = store.begin().unwrap();
+        let count = stop_at(store.effects(), n, true);
+        let result = op(&store, &session);
+        drop(session);
+        stopped = count.load(Ordering::SeqCst) >= n;
+        assert!(stopped || result.is_ok(), "{result:?}");
+        drop(store);
+        die_in_recovery(&fixture, n);
+        let store = fixture.open();
+        fixture.recover(&store).unwrap();
+        check_whole(&store);
+        let found = state(&store);
+        assert!(
+            found == before || found == after,
+            "after effect {n}: {found:?}"
+        );
+        drop(store);
+        assert_eq!(rebuild_index(&fixture.path).unwrap().problems, []);
+        assert_eq!(state(&fixture.open()), found);
+    }
+    assert!(n > 3, "the operation has effects");
+}
+
+/// Recovers with every effect as the last one, each time a little further.
+fn die_in_recovery(fixture: &Fixture, n: usize) {
+    for last in 1.. {
+        let store = fixture.open();
+        let count = stop_at(store.effects(), last, true);
+        let result = fixture.recover(&store);
+        if count.load(Ordering::SeqCst) < last {
+            result.unwrap_or_else(|error| panic!("recovery after effect {n}: {error}"));
+            return;
+        }
+    }
+}
+
+/// Runs `op` with every single effect failing: it says so, and nothing has changed.
+fn fails_anywhere(op: Op) {
+    let (before, after) = both_states(op);
+    for n in 1.. {
+        let fixture = fixture();
+        let store = fixture.open();
+        setup(&store);
+        let session = store.begin().unwrap();
+        let count = stop_at(store.effects(), n, false);
+        let result = op(&store, &session);
+        store.effects().set_hook(None);
+        if count.load(Ordering::SeqCst) < n {
+            result.unwrap();
+            return;
+        }
+        let error = result.err().map(|error| error.to_string());
+        assert!(
+            error.as_ref().is_none_or(|error| error.contains("/root")),
+            "{error:?}"
+        );
+        let trees = store.root().drivers("vfs");
+        session
+            .into_dead()
+            .recover(&mut |cache| {
+                let _ = std::fs::remove_dir(trees.join(cache));
+                Ok(())
+            })
+            .unwrap();
+        check_whole(&store);
+        let found = state(&store);
+        // When only the tidying up failed, it is done.
+        let undone = error.is_some() && found == before;
+        assert!(undone || found == after, "effect {n}: {error:?}: {found:?}");
+    }
+}
+
+fn both_states(op: Op) -> (State, State) {
+    let fixture = fixture();
+    let store = fixture.open();
+    setup(&store);
+    let before = state(&store);
+    let session = store.begin().unwrap();
+    op(&store, &session).unwrap();
+    session.end().unwrap();
+    let after = state(&store);
+    assert_ne!(before, after);
+    (before, after)
+}
+
+fn publish_layer(store: &Store, session: &Session) -> Result<(), Box<dyn std::error::Error>> {
+    add_layer(store, session, "c", Some("b"))?;
+    // Else it belongs to the session and goes with it.
+    Ok(store.keep_layer(&layer_id("c"))?)
+}
+
+fn publish_image(store: &Store, session: &Session) -> Result<(), Box<dyn std::error::Error>> {
+    store.publish_image(session, &image("three", &["a"]))?;
+    Ok(())
+}
+
+/// A whole load: layers, image, names.
+fn load(store: &Store, session: &Session) -> Result<(), Box<dyn std::error::Error>> {
+    add_layer(store, session, "c", Some("b"))?;
+    add_layer(store, session, "d", Some("c"))?;
+    let names = [name("new:1"), name("one:1")];
+    let image = image("three", &["a", "b", "c", "d"]);
+    let done = store.publish_image_as(session, &image, &names)?;
+    assert_eq!(done.moved.len(), 1);
+    Ok(())
+}
+
+fn set_name(store: &Store, session: &Session) -> Result<(), Box<dyn std::error::Error>> {
+    store.set_name(session, &name("two:2"), &image("two", &[]).id)?;
+    Ok(())
+}
+
+fn move_name(store: &Store, session: &Session) -> Result<(), Box<dyn std::error::Error>> {
+    let before = store.set_name(session, &name("one:1"), &image("two", &[]).id)?;
+    assert_eq!(before, Some(image("one", &[]).id));
+    Ok(())
+}
+
+fn remove_name(store: &Store, session: &Session) -> Result<(), Box<dyn std::error::Error>> {
+    store.remove_name(session, &name("one:1"))?;
+    Ok(())
+}
+
+fn remove_image(store: &Store, session: &Session) -> Result<(), Box<dyn std::error::Error>> {
+    store.remove_image(session, &image("two", &[]).id)?;
+    Ok(())
+}
+
+fn remove_layer(store: &Store, session: &Session) -> Result<(), Box<dyn std::error::Error>> {
+    Ok(delete_layer(store, session, "lone")?)
+}
+
+#[test]
+fn death_while_publishing_a_layer() {
+    dies_anywhere(publish_layer);
+}
+
+#[test]
+fn death_while_publishing_an_image() {
+    dies_anywhere(publish_image);
+}
+
+#[test]
+fn death_while_loading() {
+    dies_anywhere(load);
+}
+
+#[test]
+fn death_while_setting_a_name() {
+    dies_anywhere(set_name);
+    dies_anywhere(move_name);
+}
+
+#[test]
+fn death_while_removing_a_name() {
+    dies_anywhere(remove_name);
+}
+
+#[test]
+fn death_while_removing_an_image() {
+    dies_anywhere(remove_image);
+}
+
+#[test]
+fn death_while_removing_a_layer() {
+    dies_anywhere(remove_layer);
+}
+
+#[test]
+fn full_disk_at_any_step() {
+    for op in [
+        publish_image,
+        set_name,
+        move_name,
+        remove_name,
+        remove_image,
+    ] {
+        fails_anywhere(op);
+    }
+}
+
+#[test]
+fn full_disk_at_any_step_with_layers() {
+    for op in [publish_layer, load, remove_layer] {
+        fails_anywhere(op);
+    }
+}
+
+/// A kill while an image is removed leaves its layers to be swept, not for ever.
+#[test]
+fn layers_of_an_image_whose_removal_was_killed_are_swept() {
+    let fixture = fixture();
+    let store = fixture.open();
+    let session = store.begin().unwrap();
+    add_layer(&store, &session, "a", None).unwrap();
+    add_layer(&store, &session, "b", Some("a")).unwrap();
+    let one = image("one", &["a", "b"]);
+    store.publish_image(&session, &one).unwrap();
+    session.end().unwrap();
+
+    let session = store.begin().unwrap();
+    let layers = store.remove_image(&session, &one.id).unwrap();
+    assert_eq!(layers, one.layers);
+    stop_at(store.effects(), 1, true);
+    drop(session);
+    drop(store);
+
+    let store = fixture.open();
+    let done = fixture.recover(&store).unwrap();
+    assert_eq!(done.swept, [layer_id("b"), layer_id("a")]);
+    check_whole(&store);
+    assert_eq!(state(&store), State::default());
+}
+
+/// What a dead session had published and an image claimed stays.
+#[test]
+fn claimed_layers_of_a_dead_session_stay() {
+    let fixture = fixture();
+    let store = fixture.open();
+    let session = store.begin().unwrap();
+    for layer in ["a", "b", "c"] {
+        add_layer(&store, &session, layer, None).unwrap();
+    }
+    store
+        .publish_image(&session, &image("one", &["a"]))
+        .unwrap();
+    store.keep_layer(&layer_id("b")).unwrap();
+    stop_at(store.effects(), 1, true);
+    drop(session);
+    drop(store);
+
+    let store = fixture.open();
+    assert_eq!(fixture.recover(&store).unwrap().swept, [layer_id("c")]);
+    assert_eq!(state(&store).layers, [layer_id("a"), layer_id("b")].into());
+    check_whole(&store);
+}
+
+/// A tree that cannot be removed is tried again.
+#[test]
+fn recovery_that_fails_is_repeated() {
+    let fixture = fixture();
+    let store = fixture.open();
+    let session = store.begin().unwrap();
+    let intent = Intent::Layer {
+        id: layer_id("x"),
+        cache: "tree".into(),
+    };
+    drop(session.intend(&intent).unwrap());
+    session.end().unwrap();
+    let error = store.recover(&mut |_| Err("no".into())).unwrap_err();
+    assert!(matches!(error, StoreError::AbandonedTree { .. }), "{error}");
+    let dead = store.dead_sessions().unwrap();
+    assert_eq!(
+        dead.iter()
+            .map(|dead| dead.intents().unwrap())
+            .collect::<Vec<_>>(),
+        [[intent]]
+    );
+    drop(dead);
+    assert_eq!(store.recover(&mut |_| Ok(())).unwrap().trees, ["tree"]);
+    check_whole(&store);
+}
+
+/// The making of a root is stopped at every effect, then done again.
+#[test]
+fn death_while_making_a_root() {
+    for n in 1.. {
+        let folder = folder();
+        let path = folder.path().join("root");
+        let effects = std::sync::Arc::new(Effects::default());
+        let count = stop_at(&effects, n, true);
+        let result = Store::open_with(&path, &options(), effects);
+        let finished = count.load(Ordering::SeqCst) < n;
+        assert_eq!(result.is_ok(), finished);
+        drop(result);
+        let store = Store::open(&path, &options()).unwrap();
+        setup(&store);
+        if finished {
+            return;
+        }
+    }
+}

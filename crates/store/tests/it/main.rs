@@ -1,0 +1,16 @@
+//! Integration tests of the store.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "helpers of tests are tests, too"
+)]
+
+mod common;
+mod crash;
+mod images;
+mod layers;
+mod open;
+mod processes;
+mod rebuild;
+mod scale;

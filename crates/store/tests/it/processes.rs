@@ -1,0 +1,222 @@
+//! Many processes at once: this test binary started again with a role.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use lith_store::*;
+
+use crate::common::*;
+
+const ROLE: &str = "LITH_STORE_TEST_ROLE";
+const ROOT: &str = "LITH_STORE_TEST_ROOT";
+
+fn start(role: &str, root: &Path) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "processes::child",
+            "--nocapture",
+            "--test-threads=1",
+        ])
+        .env(ROLE, role)
+        .env(ROOT, root)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+fn run_all(role: &str, root: &Path, count: usize) {
+    let children: Vec<Child> = (0..count).map(|_| start(role, root)).collect();
+    for child in children {
+        let output = child.wait_with_output().unwrap();
+        assert!(
+            output.status.success(),
+            "{}\n{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+}
+
+/// Not a test of its own: what the other processes run.
+#[test]
+fn child() {
+    let Ok(role) = std::env::var(ROLE) else {
+        return;
+    };
+    let root = PathBuf::from(std::env::var_os(ROOT).unwrap());
+    match role.as_str() {
+        "publish" => publish(&root),
+        "churn" => churn(&root),
+        "hold" => hold(&root),
+        "die" => die(&root),
+        role => panic!("{role}"),
+    }
+}
+
+/// Publishes the same layers and images as everybody else.
+fn publish(root: &Path) {
+    let store = Store::open(root, &options()).unwrap();
+    recover(&store).unwrap();
+    let session = store.begin().unwrap();
+    for round in 0..10 {
+        let (top, base) = (format!("top{round}"), "base");
+        add_layer(&store, &session, base, None).unwrap();
+        add_layer(&store, &session, &top, Some(base)).unwrap();
+        let image = image(&format!("image{round}"), &[base, &top]);
+        store
+            .publish_image_as(&session, &image, &[name(&format!("n:{round}"))])
+            .unwrap();
+        store
+            .record_event(EventKind::Load, Some(&image.id), None)
+            .unwrap();
+    }
+    session.end().unwrap();
+}
+
+/// Publishes and removes what others publish and remove.
+fn churn(root: &Path) {
+    let store = Store::open(root, &options()).unwrap();
+    let image = image("image", &["x", "y"]);
+    for _ in 0..15 {
+        recover(&store).unwrap();
+        let session = store.begin().unwrap();
+        add_layer(&store, &session, "x", None).unwrap();
+        add_layer(&store, &session, "y", Some("x")).unwrap();
+        store
+            .publish_image_as(&session, &image, &[name("n")])
+            .unwrap();
+        store.images().unwrap();
+        session.end().unwrap();
+
+        let session = store.begin().unwrap();
+        store.remove_name(&session, &name("n")).unwrap();
+        match store.remove_image(&session, &image.id) {
+            Ok(_) | Err(ImageError::NotFound { .. } | ImageError::InUse { .. }) => {}
+            Err(error) => panic!("{error}"),
+        }
+        for layer in ["y", "x"] {
+            match delete_layer(&store, &session, layer) {
+                Ok(())
+                | Err(RemoveLayerError::NotFound { .. } | RemoveLayerError::InUse { .. }) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+        session.end().unwrap();
+    }
+}
+
+/// Holds a layer until it is killed.
+fn hold(root: &Path) {
+    let store = Store::open(root, &options()).unwrap();
+    let session = store.begin().unwrap();
+    store.retain(&session, &[layer_id("a")]).unwrap();
+    let _lock = store.lock_layer(&layer_id("locked")).unwrap();
+    eprintln!("ready");
+    std::thread::sleep(std::time::Duration::from_secs(60));
+}
+
+/// Loads for ever, until it is killed.
+fn die(root: &Path) {
+    let store = Store::open(root, &options()).unwrap();
+    recover(&store).unwrap();
+    for round in 0.. {
+        let session = store.begin().unwrap();
+        let layer = format!("{}-{round}", session.id());
+        add_layer(&store, &session, &layer, None).unwrap();
+        let image = image(&layer, &[&layer]);
+        store
+            .publish_image_as(&session, &image, &[name("killed")])
+            .unwrap();
+        session.end().unwrap();
+        if round == 0 {
+            eprintln!("ready");
+        }
+    }
+}
+
+fn wait_until_ready(child: &mut Child) {
+    let stderr = child.stderr.as_mut().unwrap();
+    let mut text = Vec::new();
+    let mut byte = [0];
+    while !text.ends_with(b"ready") {
+        assert_eq!(
+            stderr.read(&mut byte).unwrap(),
+            1,
+            "{}",
+            String::from_utf8_lossy(&text)
+        );
+        text.push(byte[0]);
+    }
+}
+
+#[test]
+fn eight_processes_open_and_fill_one_empty_root() {
+    let fixture = fixture();
+    run_all("publish", &fixture.path, 8);
+    let store = fixture.open();
+    check_whole(&store);
+    let found = state(&store);
+    assert_eq!(
+        (found.layers.len(), found.images.len(), found.names.len()),
+        (11, 10, 10)
+    );
+    assert_eq!(store.events(0, 1000).unwrap().len(), 80);
+}
+
+#[test]
+fn processes_publish_and_remove_the_same() {
+    let fixture = fixture();
+    run_all("churn", &fixture.path, 4);
+    let store = fixture.open();
+    recover(&store).unwrap();
+    check_whole(&store);
+}
+
+#[test]
+fn a_killed_process_holds_nothing() {
+    let fixture = fixture();
+    let store = fixture.open();
+    let session = store.begin().unwrap();
+    add_layer(&store, &session, "a", None).unwrap();
+    store.keep_layer(&layer_id("a")).unwrap();
+    session.end().unwrap();
+    let mut child = start("hold", &fixture.path);
+    wait_until_ready(&mut child);
+    assert_eq!(store.holders(&layer_id("a")).unwrap().len(), 1);
+    assert_eq!(store.dead_sessions().unwrap().len(), 0);
+    let session = store.begin().unwrap();
+    let refused = delete_layer(&store, &session, "a");
+    assert!(matches!(refused, Err(RemoveLayerError::InUse { .. })));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(store.holders(&layer_id("a")).unwrap(), []);
+    drop(store.lock_layer(&layer_id("locked")).unwrap());
+    delete_layer(&store, &session, "a").unwrap();
+    session.end().unwrap();
+    assert_eq!(store.dead_sessions().unwrap().len(), 1);
+    recover(&store).unwrap();
+    check_whole(&store);
+}
+
+#[test]
+fn killed_at_random_moments() {
+    let fixture = fixture();
+    for round in 0..12_u64 {
+        let mut children: Vec<Child> = (0..2).map(|_| start("die", &fixture.path)).collect();
+        for child in &mut children {
+            wait_until_ready(child);
+        }
+        std::thread::sleep(std::time::Duration::from_micros(1700 * round));
+        for mut child in children {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        let store = fixture.open();
+        recover(&store).unwrap();
+        check_whole(&store);
+        assert_eq!(store.unclaimed_layers().unwrap(), []);
+    }
+}
