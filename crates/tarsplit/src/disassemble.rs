@@ -188,7 +188,10 @@ fn is_in_tree(metadata: &Metadata, place: &Place) -> bool {
         _ => false,
     };
     // A sparse file without holes, whose map is not in the payload, is as good as any other.
-    let dense = metadata.sparse.is_none() || metadata.size == metadata.stored;
+    let dense = match &metadata.sparse {
+        Some(sparse) => sparse.data_start == 0 && metadata.size == metadata.stored,
+        None => true,
+    };
     // To extracting tools a slash makes a folder of any file, and many want no dots at all.
     let mut parts = metadata.path.split(|byte| *byte == b'/');
     let plain = !metadata.path.ends_with(b"/") && !parts.any(|part| part == b"..");

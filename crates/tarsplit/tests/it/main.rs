@@ -1,0 +1,10 @@
+//! What the crate promises, from outside.
+
+mod accepted;
+mod damage;
+mod disassemble;
+mod fixtures;
+mod properties;
+mod record;
+mod refused;
+mod tars;
