@@ -1,1 +1,47 @@
-//! Under construction.
+//! Image formats in and out: load, select, save, remove.
+//!
+//! [`load`] takes an archive from a file or a pipe into a store, all of it or nothing;
+//! [`select()`] finds images as people name them and holds their layers; [`save`] writes
+//! them to an archive again, every layer byte for byte; [`remove`] takes them out. What is read
+//! today is the docker-archive of docker, podman and skopeo, compressed or not; what is
+//! written is its default layout. [`DockerArchiveWriter`] can be used alone.
+//!
+//! Formats stand behind two boundaries inside: a source says what images there are and gives
+//! bytes, a sink takes bytes and images. Neither knows the store, and the store's side of
+//! loading and saving exists once for all formats.
+//!
+//! ```no_run
+//! use lith_archive::{Input, LoadOptions, SaveOptions, load, save, select};
+//! use lith_graph::Graph;
+//! use lith_store::OpenOptions;
+//! use std::{fs::File, path::Path};
+//!
+//! let options = OpenOptions { create: true, ..OpenOptions::default() };
+//! let graph = Graph::open_root(Path::new("/tmp/example-root"), &options)?;
+//! let source = Input::File("app.tar".into());
+//! let report = load(&graph, source, &LoadOptions::default(), &())?;
+//! let names: Vec<String> = report.images.iter().map(|image| image.id.to_string()).collect();
+//! let selection = select(&graph, &names)?;
+//! save(&graph, &selection, &mut File::create("same.tar")?, &SaveOptions::default(), &())?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod config;
+mod docker_archive;
+mod error;
+mod input;
+mod json;
+mod load;
+mod remove;
+mod save;
+mod select;
+mod sink;
+mod source;
+
+pub use docker_archive::{ArchiveImage, DockerArchiveWriter};
+pub use error::{ConfigError, LoadError, RemoveError, SaveError, SelectError, WriteError};
+pub use input::Input;
+pub use load::{LoadOptions, LoadReport, LoadedImage, load};
+pub use remove::{Kept, RemoveReport, remove, untag};
+pub use save::{SaveOptions, SaveReport, save};
+pub use select::{Resolved, SelectedImage, Selection, resolve, resolve_one, select};

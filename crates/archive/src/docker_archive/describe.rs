@@ -1,0 +1,254 @@
+//! From `manifest.json` and configs to images, whatever the members are read from.
+
+use std::collections::{BTreeMap, HashMap};
+
+use lith_store::{DiffId, ImageId, Reference};
+use serde_json::value::RawValue;
+
+use super::manifest::{self, Item};
+use crate::LoadError;
+use crate::config::{self, ConfigFacts};
+use crate::error::text;
+use crate::json;
+use crate::source::{Description, LayerData, SourceImage, SourceLayer};
+
+/// Largest JSON document that is read.
+pub(crate) const MAX_DOCUMENT: u64 = 4 << 20;
+
+pub(crate) const MANIFEST: &[u8] = b"manifest.json";
+
+/// Name under which an image keeps where its layers come from.
+pub(crate) const LAYER_SOURCES: &str = "layer-sources.json";
+
+/// The members of an archive by path; links are followed.
+pub(crate) trait Contents {
+    /// The bytes of a document, under its own name; none when there is no such member.
+    fn document(&self, path: &[u8], wanted_by: &str) -> Result<Option<Document>, LoadError>;
+
+    /// Where the bytes of a layer are, under the member's own name; none when there is no
+    /// such member.
+    fn layer(
+        &self,
+        path: &[u8],
+        wanted_by: &str,
+    ) -> Result<Option<(Vec<u8>, LayerData)>, LoadError>;
+}
+
+/// A document and the name of the member that it is.
+pub(crate) struct Document {
+    pub(crate) member: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// Reads the images of a `manifest.json`.
+pub(crate) fn describe(
+    manifest: &Document,
+    contents: &dyn Contents,
+) -> Result<Description, LoadError> {
+    let items = manifest::parse(&manifest.bytes).map_err(|source| LoadError::Document {
+        member: text(&manifest.member),
+        source,
+    })?;
+    if items.is_empty() {
+        return Err(LoadError::HoldsNoImage);
+    }
+    let mut describer = Describer {
+        contents,
+        diff_ids: HashMap::new(),
+        warnings: Vec::new(),
+    };
+    let items = items.into_iter().enumerate();
+    let images = items.map(|(index, item)| describer.image(index, item));
+    let images = images.collect::<Result<_, _>>()?;
+    Ok(Description {
+        images,
+        warnings: describer.warnings,
+        cut_off: None,
+    })
+}
+
+struct Describer<'a> {
+    contents: &'a dyn Contents,
+    /// What each member with a layer has been said to be.
+    diff_ids: HashMap<Vec<u8>, DiffId>,
+    warnings: Vec<String>,
+}
+
+impl Describer<'_> {
+    fn image(&mut self, index: usize, item: Item) -> Result<SourceImage, LoadError> {
+        let path = item.config.filter(|path| !path.is_empty());
+        let path = path.ok_or(LoadError::NoConfig { index })?;
+        let config = self.contents.document(path.as_bytes(), "manifest.json")?;
+        let config = config.ok_or_else(|| LoadError::MissingMember {
+            member: path.clone(),
+            wanted_by: "manifest.json".into(),
+        })?;
+        let member = text(&config.member);
+        let id = ImageId::of_bytes(&config.bytes);
+        self.check_name(&config.member, &id)?;
+        let facts = config::parse(&config.bytes).map_err(|source| LoadError::Config {
+            member: member.clone(),
+            source,
+        })?;
+        let layers = item.layers.unwrap_or_default();
+        if layers.len() != facts.diff_ids.len() {
+            return Err(LoadError::LayerCount {
+                config: member,
+                layers: layers.len(),
+                diff_ids: facts.diff_ids.len(),
+            });
+        }
+        let layers = layers.iter().zip(&facts.diff_ids);
+        let layers = layers.map(|(path, diff_id)| self.layer(path, *diff_id));
+        Ok(SourceImage {
+            id,
+            layers: layers.collect::<Result<_, _>>()?,
+            names: names(item.repo_tags.unwrap_or_default(), &member)?,
+            parent: parent(item.parent, &id)?,
+            extra: layer_sources(&item.layer_sources.unwrap_or_default(), &facts)?,
+            config: config.bytes,
+            facts,
+        })
+    }
+
+    /// A config is what its bytes are, but a name that is a digest should be theirs.
+    fn check_name(&mut self, member: &[u8], id: &ImageId) -> Result<(), LoadError> {
+        let name = member
+            .rsplit(|byte| *byte == b'/')
+            .next()
+            .unwrap_or_default();
+        let stem = name.strip_suffix(b".json").unwrap_or(name);
+        let stem = stem.strip_prefix(b"sha256:").unwrap_or(stem);
+        let named = std::str::from_utf8(stem)
+            .ok()
+            .and_then(|hex| ImageId::from_hex(hex).ok());
+        if named.is_none_or(|named| named == *id) {
+            return Ok(());
+        }
+        if member.starts_with(b"blobs/sha256/") {
+            return Err(LoadError::ContentMismatch {
+                member: text(member),
+                actual: *id,
+            });
+        }
+        self.warnings.push(format!(
+            "config {} has digest {id}: it was changed",
+            text(member)
+        ));
+        Ok(())
+    }
+
+    fn layer(&mut self, path: &str, diff_id: DiffId) -> Result<SourceLayer, LoadError> {
+        let found = self.contents.layer(path.as_bytes(), "manifest.json")?;
+        let Some((member, data)) = found else {
+            return Ok(SourceLayer {
+                diff_id,
+                name: path.to_owned(),
+                data: LayerData::Absent,
+            });
+        };
+        let name = text(&member);
+        let first = *self.diff_ids.entry(member).or_insert(diff_id);
+        if first != diff_id {
+            return Err(LoadError::TwoDiffIds {
+                member: name,
+                first,
+                second: diff_id,
+            });
+        }
+        Ok(SourceLayer {
+            diff_id,
+            name,
+            data,
+        })
+    }
+}
+
+fn names(tags: Vec<String>, config: &str) -> Result<Vec<Reference>, LoadError> {
+    let mut names = Vec::new();
+    for tag in tags {
+        let name = Reference::parse(&tag).map_err(|source| LoadError::Name {
+            config: config.to_owned(),
+            source,
+        })?;
+        if name.tag().is_none() || name.digest().is_some() {
+            return Err(LoadError::NotATag { name });
+        }
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
+fn parent(text: Option<String>, image: &ImageId) -> Result<Option<ImageId>, LoadError> {
+    let Some(text) = text.filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    let parent = text.parse().map_err(|source| LoadError::Digest {
+        wanted_by: "Parent in manifest.json".into(),
+        source,
+    })?;
+    // Some engines name the image itself.
+    Ok(Some(parent).filter(|parent| parent != image))
+}
+
+/// Keeps where the image's layers come from.
+fn layer_sources(
+    sources: &BTreeMap<String, Box<RawValue>>,
+    facts: &ConfigFacts,
+) -> Result<BTreeMap<String, Vec<u8>>, LoadError> {
+    let mut kept = Vec::new();
+    for (key, source) in sources {
+        let diff_id: DiffId = key.parse().map_err(|source| LoadError::Digest {
+            wanted_by: "LayerSources in manifest.json".into(),
+            source,
+        })?;
+        if facts.diff_ids.contains(&diff_id) {
+            kept.push((key.as_str(), json::compact(source.get())));
+        }
+    }
+    if kept.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    Ok([(LAYER_SOURCES.to_owned(), json::object(kept).into_bytes())].into())
+}
+
+/// What to say of an archive without `manifest.json`.
+pub(crate) fn no_manifest<'a>(
+    names: impl Iterator<Item = &'a [u8]>,
+    members: usize,
+    cut_off: Option<u64>,
+) -> LoadError {
+    let (mut layout, mut index, mut v1) = (false, false, false);
+    for name in names {
+        layout |= name == b"oci-layout";
+        index |= name == b"index.json";
+        v1 |= name == b"repositories" || name.ends_with(b"/layer.tar");
+    }
+    match cut_off {
+        Some(0) => LoadError::Empty,
+        Some(offset) => LoadError::Truncated {
+            offset,
+            missing: "manifest.json".into(),
+        },
+        None if layout && index => LoadError::Unsupported {
+            format: "an oci-archive",
+        },
+        None if v1 => LoadError::Unsupported {
+            format: "a v1 archive without manifest.json",
+        },
+        None => LoadError::NoManifest { members },
+    }
+}
+
+/// Says that an archive without its end mark was cut off, where that explains an error.
+pub(crate) fn explain(error: LoadError, cut_off: Option<u64>) -> LoadError {
+    match (error, cut_off) {
+        (LoadError::MissingMember { member, .. }, Some(offset)) => LoadError::Truncated {
+            offset,
+            missing: format!("member {member}"),
+        },
+        (error, _) => error,
+    }
+}

@@ -1,0 +1,503 @@
+//! What can go wrong, one enum for each family of operations.
+//!
+//! Names of members come from archives and may hold anything, control characters too: they
+//! are data here, and whoever shows an error escapes them.
+
+use std::io;
+use std::path::PathBuf;
+
+use lith_graph::{DeleteError, GraphError, RegisterError};
+use lith_store::{
+    DiffId, ImageError, ImageId, LayerId, NameError, ParseDigestError, ParseReferenceError,
+    Reference, RetainError, StoreError,
+};
+
+pub use crate::config::ConfigError;
+
+/// Why an archive could not be loaded. The store is as it was before.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// The input has no bytes at all.
+    #[error("the input is empty")]
+    Empty,
+    /// The input does not begin like an archive.
+    #[error("not an image archive: the input is no tar, compressed or not")]
+    NotAnArchive,
+    /// A tar, but nothing in it describes an image.
+    #[error("not an image archive: a tar with {members} members, none of them manifest.json")]
+    NoManifest {
+        /// How many members it has.
+        members: usize,
+    },
+    /// A format of the field that is not read here.
+    #[error("the input is {format}, which is not read yet")]
+    Unsupported {
+        /// The format's name.
+        format: &'static str,
+    },
+    /// A manifest that lists no image.
+    #[error("the archive holds no image: manifest.json lists none")]
+    HoldsNoImage,
+    /// The input stops in the middle.
+    #[error("the archive is truncated at offset {offset}: {missing} is missing")]
+    Truncated {
+        /// Bytes that were there, uncompressed.
+        offset: u64,
+        /// What should have followed.
+        missing: String,
+    },
+    /// The archive's tar is broken.
+    #[error("the archive is damaged at offset {offset}: {reason}")]
+    Damaged {
+        /// Where the broken part begins, uncompressed.
+        offset: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// More members, or longer names, than any archive of images has.
+    #[error("the archive has more than {limit} {what}")]
+    TooMany {
+        /// What there is too much of.
+        what: &'static str,
+        /// How much of it is read.
+        limit: usize,
+    },
+    /// A JSON document that is larger than any of its kind.
+    #[error("member {member} has {size} bytes, more than the {limit} that are read of a document")]
+    TooLarge {
+        /// The member.
+        member: String,
+        /// Its size.
+        size: u64,
+        /// The bound.
+        limit: u64,
+    },
+    /// A JSON document that cannot be read.
+    #[error("member {member} cannot be read")]
+    Document {
+        /// The member.
+        member: String,
+        /// Where and why.
+        source: serde_json::Error,
+    },
+    /// A config that cannot be used.
+    #[error("config {member} cannot be used")]
+    Config {
+        /// The member.
+        member: String,
+        /// Why.
+        source: ConfigError,
+    },
+    /// The manifest does not say where the config is.
+    #[error("image {index} of manifest.json has no Config")]
+    NoConfig {
+        /// Counted from 0.
+        index: usize,
+    },
+    /// A member that the manifest or a link names is not there.
+    #[error("{wanted_by} names a member that the archive lacks: {member}")]
+    MissingMember {
+        /// The member.
+        member: String,
+        /// Who needs it.
+        wanted_by: String,
+    },
+    /// Two members with one name, and the name is used.
+    #[error("member {member} is there twice, at offsets {first} and {second}")]
+    Duplicate {
+        /// The name.
+        member: String,
+        /// Where the first begins.
+        first: u64,
+        /// Where the second begins.
+        second: u64,
+    },
+    /// Links that lead to each other.
+    #[error("link {member} leads back to itself")]
+    LinkLoop {
+        /// The link that was followed first.
+        member: String,
+    },
+    /// A name or link target that cannot be followed.
+    #[error("{wanted_by} names {path:?}: {reason}")]
+    BadPath {
+        /// The path as it stands there.
+        path: String,
+        /// Who names it.
+        wanted_by: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A member that should have bytes is something else.
+    #[error("member {member} is {kind}, expected a regular file")]
+    NotRegular {
+        /// The member.
+        member: String,
+        /// What it is.
+        kind: &'static str,
+    },
+    /// Manifest and config disagree about the number of layers.
+    #[error("config {config} has {diff_ids} diff IDs, but its image lists {layers} layers")]
+    LayerCount {
+        /// Member with the config.
+        config: String,
+        /// Layers of the manifest.
+        layers: usize,
+        /// Diff IDs of the config.
+        diff_ids: usize,
+    },
+    /// One member is to be two different layers.
+    #[error("layer {member} is said to be {first} and also {second}")]
+    TwoDiffIds {
+        /// The member.
+        member: String,
+        /// What one image says.
+        first: DiffId,
+        /// What another says.
+        second: DiffId,
+    },
+    /// A digest in a document is none.
+    #[error("{wanted_by} has a malformed digest")]
+    Digest {
+        /// Which field of which document.
+        wanted_by: String,
+        /// What is wrong with it.
+        source: ParseDigestError,
+    },
+    /// A member named by its digest has other content.
+    #[error("the content of member {member} has digest {actual}")]
+    ContentMismatch {
+        /// The member.
+        member: String,
+        /// The digest of its content.
+        actual: ImageId,
+    },
+    /// A name of an image is none.
+    #[error("config {config} is named badly")]
+    Name {
+        /// Member with the image's config.
+        config: String,
+        /// What is wrong with the name.
+        source: ParseReferenceError,
+    },
+    /// A name without a tag, or with a digest.
+    #[error("{name} cannot be the name of an image in an archive: it has no tag or a digest")]
+    NotATag {
+        /// The name.
+        name: Reference,
+    },
+    /// Layers that neither the archive nor the store has.
+    #[error(
+        "image {image}: neither archive nor store has {}",
+        crate::error::join(missing)
+    )]
+    MissingLayers {
+        /// The image.
+        image: ImageId,
+        /// The layers, bottom first.
+        missing: Vec<DiffId>,
+    },
+    /// A layer of the archive could not be registered.
+    #[error("layer {member} cannot be loaded")]
+    Layer {
+        /// Member with the layer.
+        member: String,
+        /// Why.
+        source: Box<RegisterError>,
+    },
+    /// A layer whose name promised something that the store has passed with other content.
+    #[error("layer {member}: content is {actual}, expected {expected}")]
+    PassedOther {
+        /// Member with the layer.
+        member: String,
+        /// What the config declares.
+        expected: DiffId,
+        /// What came.
+        actual: DiffId,
+    },
+    /// A layer that passed under the name of another one, which the store has.
+    #[error("layer {member} is {actual}, not what its name says: load the archive from a file")]
+    Misnamed {
+        /// Member with the layer.
+        member: String,
+        /// What came.
+        actual: DiffId,
+    },
+    /// A layer whose bytes passed in a stream before it was known to be one.
+    #[error("member {member} is said to be a layer, but it is neither a tar nor compressed")]
+    NotALayer {
+        /// The member.
+        member: String,
+    },
+    /// The documents of a stream do not fit into the memory set aside for them.
+    #[error(
+        "member {member} passed when {limit} bytes of documents were kept already: \
+         load the archive from a file"
+    )]
+    NotKept {
+        /// The member.
+        member: String,
+        /// The bound.
+        limit: u64,
+    },
+    /// The input cannot be read.
+    #[error("cannot read the input at offset {offset}")]
+    Read {
+        /// Bytes read before, uncompressed.
+        offset: u64,
+        /// The system's or the decoder's reason.
+        source: io::Error,
+    },
+    /// The input cannot be opened.
+    #[error("cannot open {}", path.display())]
+    Open {
+        /// What was to be opened.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// An image that was asked for is not in the archive.
+    #[error(
+        "the archive has no image {wanted}: it has {}",
+        crate::error::join(available)
+    )]
+    NotInArchive {
+        /// What was asked for.
+        wanted: String,
+        /// Names, or IDs where there are none, of what it holds.
+        available: Vec<String>,
+    },
+    /// Names were given for more than one image.
+    #[error("names can be given to one image only, but {images} are to be loaded")]
+    TagsNeedOneImage {
+        /// How many there are.
+        images: usize,
+    },
+    /// The graph's reason.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    /// The store's reason.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Layers cannot be held.
+    #[error(transparent)]
+    Retain(#[from] RetainError),
+    /// An image cannot be published.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// A name cannot be set.
+    #[error(transparent)]
+    SetName(#[from] NameError),
+    /// Somebody asked the work to stop.
+    #[error("the work was cancelled")]
+    Cancelled,
+}
+
+/// Why names on the command line do not lead to images.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SelectError {
+    /// Nothing has this name or ID.
+    #[error("no such image: {wanted}")]
+    NotFound {
+        /// What was asked for.
+        wanted: String,
+        /// Names that are close, best first.
+        similar: Vec<String>,
+    },
+    /// Neither a name nor an ID.
+    #[error("not an image name or ID")]
+    BadName {
+        /// What is wrong with it.
+        source: ParseReferenceError,
+    },
+    /// Several images' IDs begin so.
+    #[error(
+        "the ID prefix {prefix} is not unique, it fits: {}",
+        crate::error::join(candidates)
+    )]
+    Ambiguous {
+        /// What was asked for.
+        prefix: String,
+        /// What it could be.
+        candidates: Vec<ImageId>,
+    },
+    /// One image is needed, and a bare name has several tags.
+    #[error(
+        "{wanted} has several tags, one is needed: {}",
+        crate::error::join(tags)
+    )]
+    SeveralTags {
+        /// What was asked for.
+        wanted: String,
+        /// The names with their tags.
+        tags: Vec<String>,
+    },
+    /// The layers of an image cannot be held.
+    #[error(transparent)]
+    Retain(#[from] RetainError),
+    /// The index of names cannot be read.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// The store's reason.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why images could not be saved.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SaveError {
+    /// Names were given for more than one image.
+    #[error("names can be given to one image only, but {images} are to be saved")]
+    TagsNeedOneImage {
+        /// How many there are.
+        images: usize,
+    },
+    /// A name without a tag, or with a digest.
+    #[error("{name} is not of the form name:tag")]
+    NotATag {
+        /// What was given.
+        name: String,
+    },
+    /// A layer is damaged or cannot be read.
+    #[error("cannot read layer {layer}")]
+    Layer {
+        /// The layer.
+        layer: LayerId,
+        /// The graph's reason, which names the file.
+        source: io::Error,
+    },
+    /// The image's config and its layers do not fit together.
+    #[error("image {image} is damaged: {reason}")]
+    Image {
+        /// The image.
+        image: ImageId,
+        /// What was expected and found.
+        reason: String,
+    },
+    /// The archive could not be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// The graph's reason.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    /// The store's reason.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Somebody asked the work to stop.
+    #[error("the work was cancelled")]
+    Cancelled,
+}
+
+/// Why a writer refuses or fails.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// The archive was closed before.
+    #[error("the archive is closed: nothing can be added")]
+    Closed,
+    /// An earlier failure left the output unusable.
+    #[error("the archive is incomplete after an earlier error: nothing can be added")]
+    Broken,
+    /// The content is not as long as was announced.
+    #[error("{name} was announced with {announced} bytes, but has {actual}")]
+    Length {
+        /// What was being added.
+        name: String,
+        /// What the caller said.
+        announced: u64,
+        /// What came; one more than announced when there was at least one more.
+        actual: u64,
+    },
+    /// The content cannot be read.
+    #[error("cannot read {name}")]
+    Content {
+        /// What was being added.
+        name: String,
+        /// The source's reason.
+        source: io::Error,
+    },
+    /// A layer of the image was not added.
+    #[error("image {image} needs layer {layer}, which was not added before it")]
+    LayerMissing {
+        /// The image.
+        image: ImageId,
+        /// The layer.
+        layer: DiffId,
+    },
+    /// The config cannot be used.
+    #[error("the config of image {image} cannot be used")]
+    Config {
+        /// The image.
+        image: ImageId,
+        /// Why.
+        source: ConfigError,
+    },
+    /// One name is to belong to two images.
+    #[error("{name} cannot name both {first} and {second}")]
+    NameTwice {
+        /// The name.
+        name: String,
+        /// One image.
+        first: ImageId,
+        /// The other.
+        second: ImageId,
+    },
+    /// A name without a tag, or with a digest.
+    #[error("{name} is not of the form name:tag")]
+    NotATag {
+        /// The name.
+        name: Reference,
+    },
+    /// The output refuses.
+    #[error("cannot write the archive")]
+    Output {
+        /// The system's reason.
+        source: io::Error,
+    },
+}
+
+/// Why names or images could not be removed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RemoveError {
+    /// What was asked for is not there, or not clear.
+    #[error(transparent)]
+    Select(#[from] SelectError),
+    /// Asked for by ID, and several names point there.
+    #[error("image {image} has several names: {}", crate::error::join(names))]
+    SeveralNames {
+        /// The image.
+        image: ImageId,
+        /// Its names.
+        names: Vec<String>,
+    },
+    /// A layer could not be deleted.
+    #[error(transparent)]
+    Delete(#[from] DeleteError),
+    /// An image could not be removed.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// A name could not be removed.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// The store's reason.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Lists things in an error text.
+pub(crate) fn join<T: ToString>(things: &[T]) -> String {
+    things
+        .iter()
+        .map(T::to_string)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// Bytes of a name from an archive for an error text.
+pub(crate) fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}

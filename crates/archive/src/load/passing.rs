@@ -1,0 +1,146 @@
+//! Layers of a stream: applied as they pass, before anything says what they are.
+
+use std::io::{self, ErrorKind, Read};
+
+use lith_graph::{Graph, Observer, RegisterError, StagedLayer, compression};
+use lith_store::{DiffId, LayerId, RetainError, Session};
+use sha2::{Digest as _, Sha256};
+
+use crate::LoadError;
+use crate::error::text;
+use crate::source::{PassingLayers, Ticket};
+
+/// What became of a member that passed.
+pub(super) enum Passed {
+    /// Applied, waiting for its place; taken when it gets one.
+    Staged(Option<Box<StagedLayer>>),
+    /// The store has this layer, as the member's name promised and its content proved.
+    Known(DiffId),
+    /// Its name promised a layer of the store, but its content is another one.
+    Other(DiffId),
+    /// Not a layer that can be registered; that matters only when an image claims it.
+    Refused(Option<RegisterError>),
+}
+
+/// Takes the layers of a source that passes only once.
+pub(super) struct Passing<'a> {
+    graph: &'a Graph,
+    session: &'a Session,
+    observer: &'a dyn Observer,
+    passed: Vec<Passed>,
+}
+
+impl<'a> Passing<'a> {
+    pub(super) fn new(graph: &'a Graph, session: &'a Session, observer: &'a dyn Observer) -> Self {
+        Passing {
+            graph,
+            session,
+            observer,
+            passed: Vec::new(),
+        }
+    }
+
+    /// What passed, by ticket.
+    pub(super) fn finish(self) -> Vec<Passed> {
+        self.passed
+    }
+
+    fn judge(&self, member: &[u8], content: &mut (dyn Read + Send)) -> Result<Passed, LoadError> {
+        if let Some(promised) = self.promised(member)? {
+            return match digest(content, self.observer) {
+                Ok(Some(actual)) if actual == promised => Ok(Passed::Known(actual)),
+                Ok(Some(actual)) => Ok(Passed::Other(actual)),
+                Ok(None) => Err(LoadError::Cancelled),
+                // The archive's own failure is told by whoever reads it.
+                Err(_) => Ok(Passed::Refused(None)),
+            };
+        }
+        match self.graph.stage(self.session, content, None, self.observer) {
+            Ok(staged) => Ok(Passed::Staged(Some(Box::new(staged)))),
+            Err(_) if self.observer.cancelled() => Err(LoadError::Cancelled),
+            // Any other member would fail as well.
+            Err(error) if is_full(&error) => Err(LoadError::Layer {
+                member: text(member),
+                source: Box::new(error),
+            }),
+            Err(error) => Ok(Passed::Refused(Some(error))),
+        }
+    }
+
+    /// The layer of the store that a member seems to be by its name, held from now on.
+    ///
+    /// A name is only a hint: it decides that the content is hashed instead of applied, and
+    /// the digest decides the rest.
+    fn promised(&self, member: &[u8]) -> Result<Option<DiffId>, LoadError> {
+        let name = member
+            .rsplit(|byte| *byte == b'/')
+            .next()
+            .unwrap_or_default();
+        let stem = name.split(|byte| *byte == b'.').next().unwrap_or_default();
+        let stem = std::str::from_utf8(stem).unwrap_or_default();
+        let Ok(diff_id) = DiffId::from_hex(stem) else {
+            return Ok(None);
+        };
+        let there: Vec<LayerId> = self
+            .graph
+            .store()
+            .layers_by_diff(&diff_id)?
+            .iter()
+            .map(|layer| layer.id)
+            .collect();
+        if there.is_empty() {
+            return Ok(None);
+        }
+        match self.graph.store().retain(self.session, &there) {
+            Ok(()) => Ok(Some(diff_id)),
+            // Removed in this moment.
+            Err(RetainError::Missing { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl PassingLayers for Passing<'_> {
+    fn take(
+        &mut self,
+        member: &[u8],
+        content: &mut (dyn Read + Send),
+    ) -> Result<Ticket, LoadError> {
+        let passed = self.judge(member, content)?;
+        self.passed.push(passed);
+        Ok(Ticket(self.passed.len() - 1))
+    }
+}
+
+/// True when there is no room to write to, whatever is to be written.
+fn is_full(error: &RegisterError) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
+        if matches!(
+            kind,
+            Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::ReadOnlyFilesystem)
+        ) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// The diff ID of a layer as transported; none when the work was cancelled.
+fn digest(content: &mut (dyn Read + Send), observer: &dyn Observer) -> io::Result<Option<DiffId>> {
+    let (_, mut tar) = compression::reader(content)?;
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 128 << 10];
+    loop {
+        if observer.cancelled() {
+            return Ok(None);
+        }
+        let read = tar.read(&mut buffer)?;
+        match buffer.get(..read) {
+            Some(bytes) if !bytes.is_empty() => hash.update(bytes),
+            _ => return Ok(Some(DiffId::from_bytes(hash.finalize().into()))),
+        }
+    }
+}

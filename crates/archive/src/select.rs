@@ -1,0 +1,247 @@
+//! Which images: names and IDs as people write them.
+
+mod similar;
+
+use lith_graph::Graph;
+use lith_store::{
+    Digest, ImageId, ImageRecord, ImageSummary, ParseReferenceError, Reference, RetainError,
+    Session, Store,
+};
+
+use crate::SelectError;
+
+/// Images that were asked for; their layers are held for as long as this lives.
+#[derive(Debug)]
+pub struct Selection {
+    images: Vec<SelectedImage>,
+    _hold: Session,
+}
+
+/// One image that was asked for.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct SelectedImage {
+    /// The image with its documents.
+    pub record: ImageRecord,
+    /// The names it was asked by; none when it was asked by ID or digest.
+    pub names: Vec<Reference>,
+}
+
+impl Selection {
+    /// The images in the order asked, each once.
+    pub fn images(&self) -> &[SelectedImage] {
+        &self.images
+    }
+}
+
+/// What a text on the command line stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolved {
+    /// The image.
+    pub id: ImageId,
+    /// The name that led there; none for IDs and digests.
+    pub name: Option<Reference>,
+}
+
+/// Finds the images that `wanted` stand for and holds their layers.
+///
+/// A bare name stands for all its tags; the same image asked twice is one with all the names.
+/// 64 hex digits are always an ID; a name wins over the start of an ID.
+///
+/// # Errors
+/// The first one that leads to nothing, or to several; nothing is held then.
+pub fn select(graph: &Graph, wanted: &[String]) -> Result<Selection, SelectError> {
+    let store = graph.store();
+    let hold = store.begin()?;
+    let mut images: Vec<SelectedImage> = Vec::new();
+    for text in wanted {
+        for found in resolve(store, text)? {
+            let there = images.iter().position(|image| image.record.id == found.id);
+            let index = match there {
+                Some(index) => index,
+                None => {
+                    let record = held(store, &hold, &found.id, text)?;
+                    images.push(SelectedImage {
+                        record,
+                        names: Vec::new(),
+                    });
+                    images.len() - 1
+                }
+            };
+            let image = images.get_mut(index);
+            if let (Some(image), Some(name)) = (image, found.name)
+                && !image.names.contains(&name)
+            {
+                image.names.push(name);
+            }
+        }
+    }
+    Ok(Selection {
+        images,
+        _hold: hold,
+    })
+}
+
+/// Reads an image and holds its layers.
+fn held(
+    store: &Store,
+    hold: &Session,
+    id: &ImageId,
+    wanted: &str,
+) -> Result<ImageRecord, SelectError> {
+    let gone = || SelectError::NotFound {
+        wanted: wanted.to_owned(),
+        similar: Vec::new(),
+    };
+    let record = store.image(id)?.ok_or_else(gone)?;
+    match store.retain(hold, &record.layers) {
+        Ok(()) => Ok(record),
+        // Removed in this moment, unless the image is still there and damaged.
+        Err(RetainError::Missing { .. }) if store.image(id)?.is_none() => Err(gone()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Finds the one image that `wanted` stands for.
+///
+/// A bare name stands for its tag `latest`, or else for its only tag.
+///
+/// # Errors
+/// When it leads to nothing, or to several images.
+pub fn resolve_one(store: &Store, wanted: &str) -> Result<Resolved, SelectError> {
+    let mut found = resolve(store, wanted)?;
+    let latest = |found: &Resolved| {
+        found
+            .name
+            .as_ref()
+            .is_some_and(|name| name.tag() == Some("latest"))
+    };
+    let index = found.iter().position(latest).unwrap_or_default();
+    if found.len() > 1 && !found.iter().any(latest) {
+        let tags = found.into_iter().filter_map(|found| found.name);
+        return Err(SelectError::SeveralTags {
+            wanted: wanted.to_owned(),
+            tags: tags.map(|name| name.familiar()).collect(),
+        });
+    }
+    if index < found.len() {
+        return Ok(found.swap_remove(index));
+    }
+    Err(not_found(store, wanted)?)
+}
+
+/// Finds everything that `wanted` stands for: at least one image.
+///
+/// # Errors
+/// When it leads to nothing, or is the start of several IDs.
+pub fn resolve(store: &Store, wanted: &str) -> Result<Vec<Resolved>, SelectError> {
+    let by_id = |id| vec![Resolved { id, name: None }];
+    if let Some(prefix) = id_prefix(wanted) {
+        return match by_prefix(store, prefix)? {
+            Some(id) => Ok(by_id(id)),
+            None => Err(not_found(store, wanted)?),
+        };
+    }
+    let name = Reference::parse_bare(wanted);
+    if let Ok(name) = &name {
+        let found = by_name(store, name)?;
+        if !found.is_empty() {
+            return Ok(found);
+        }
+    }
+    if is_hex(wanted)
+        && let Some(id) = by_prefix(store, wanted)?
+    {
+        return Ok(by_id(id));
+    }
+    match name {
+        // What cannot be a name is told as such, with what is wrong about it.
+        Err(source) if !matches!(source, ParseReferenceError::LooksLikeId { .. }) => {
+            Err(SelectError::BadName { source })
+        }
+        _ => Err(not_found(store, wanted)?),
+    }
+}
+
+/// The hex digits of a text that can only be an ID.
+fn id_prefix(text: &str) -> Option<&str> {
+    if let Some(hex) = text.strip_prefix("sha256:") {
+        return Some(hex);
+    }
+    Digest::from_hex(text).is_ok().then_some(text)
+}
+
+fn is_hex(text: &str) -> bool {
+    let digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    !text.is_empty() && text.len() <= 64 && text.bytes().all(digit)
+}
+
+fn by_prefix(store: &Store, prefix: &str) -> Result<Option<ImageId>, SelectError> {
+    if !is_hex(prefix) {
+        return Ok(None);
+    }
+    let mut found = store.images_by_prefix(prefix)?;
+    match found.len() {
+        0 | 1 => Ok(found.pop()),
+        _ => Err(SelectError::Ambiguous {
+            prefix: prefix.to_owned(),
+            candidates: found,
+        }),
+    }
+}
+
+fn by_name(store: &Store, name: &Reference) -> Result<Vec<Resolved>, SelectError> {
+    let named = |(name, id)| Resolved {
+        id,
+        name: Some(name),
+    };
+    if let Some(digest) = name.digest() {
+        return by_digest(store, name, digest);
+    }
+    if name.tag().is_some() {
+        let id = store.name(name)?;
+        return Ok(id.map(|id| named((name.clone(), id))).into_iter().collect());
+    }
+    let tags = store.tags_of_repository(name)?;
+    Ok(tags
+        .into_iter()
+        .filter(|(name, _)| name.tag().is_some())
+        .map(named)
+        .collect())
+}
+
+/// The image whose manifest has this digest, when the store knows it by that.
+fn by_digest(
+    store: &Store,
+    name: &Reference,
+    digest: &Digest,
+) -> Result<Vec<Resolved>, SelectError> {
+    let found = match store.name(name)? {
+        Some(id) => Some(id),
+        None => {
+            let fits = |image: &ImageSummary| {
+                image.manifest.as_ref() == Some(digest)
+                    && image
+                        .names
+                        .iter()
+                        .any(|own| own.repository() == name.repository())
+            };
+            store.images()?.into_iter().find(fits).map(|image| image.id)
+        }
+    };
+    Ok(found
+        .map(|id| Resolved { id, name: None })
+        .into_iter()
+        .collect())
+}
+
+/// The error for `wanted`, with names that are close to it.
+fn not_found(store: &Store, wanted: &str) -> Result<SelectError, SelectError> {
+    let names = store.names()?;
+    let names: Vec<String> = names.iter().map(|(name, _)| name.familiar()).collect();
+    let similar = similar::similar(wanted, &names);
+    Ok(SelectError::NotFound {
+        wanted: wanted.to_owned(),
+        similar,
+    })
+}

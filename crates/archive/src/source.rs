@@ -1,0 +1,98 @@
+//! Where images come from: the boundary between formats and loading.
+//!
+//! A format says what images there are and gives bytes of layers; it knows no store. What is
+//! in the store already, what is registered in which order, what is undone: that is `load`,
+//! once for all formats.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+
+use lith_store::{DiffId, ImageId, Reference};
+
+use crate::LoadError;
+use crate::config::ConfigFacts;
+
+/// Images in some format, from anywhere.
+pub(crate) trait ImageSource {
+    /// Says what images there are, and gives what opens those layers that are still there.
+    ///
+    /// A source that passes only once hands every member that may be a layer to `passing`
+    /// as it goes by.
+    fn describe(
+        self: Box<Self>,
+        passing: &mut dyn PassingLayers,
+    ) -> Result<(Description, Box<dyn LayerOpener>), LoadError>;
+}
+
+/// Opens layers of a source that was described.
+pub(crate) trait LayerOpener: Send + Sync {
+    /// Opens a layer as transported, compressed or not. Several may be open at a time.
+    fn open(&self, layer: LayerKey) -> Result<LayerBytes<'_>, LoadError>;
+}
+
+/// A layer's bytes as a source has them.
+pub(crate) type LayerBytes<'a> = Box<dyn Read + Send + 'a>;
+
+/// Takes layers of a source that passes only once.
+pub(crate) trait PassingLayers {
+    /// Takes a member that looks like a layer; returns the ticket under which it is found
+    /// again. An error ends the work, so content that is no layer is none: most members that
+    /// look like one are never claimed.
+    fn take(&mut self, member: &[u8], content: &mut (dyn Read + Send))
+    -> Result<Ticket, LoadError>;
+}
+
+/// The number of a layer that passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Ticket(pub(crate) usize);
+
+/// A layer within its source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct LayerKey(pub(crate) usize);
+
+/// Everything that a source says.
+#[derive(Debug)]
+pub(crate) struct Description {
+    /// Images in their order.
+    pub(crate) images: Vec<SourceImage>,
+    /// What the user should know.
+    pub(crate) warnings: Vec<String>,
+    /// Where the input ended, when it ended without the mark that it should end with.
+    pub(crate) cut_off: Option<u64>,
+}
+
+/// One image of a source.
+#[derive(Debug)]
+pub(crate) struct SourceImage {
+    pub(crate) id: ImageId,
+    /// Byte for byte.
+    pub(crate) config: Vec<u8>,
+    pub(crate) facts: ConfigFacts,
+    pub(crate) names: Vec<Reference>,
+    /// One for each diff ID of the config, bottom first.
+    pub(crate) layers: Vec<SourceLayer>,
+    /// The image that this one was built on.
+    pub(crate) parent: Option<ImageId>,
+    /// Further documents to be kept with the image, by file name.
+    pub(crate) extra: BTreeMap<String, Vec<u8>>,
+}
+
+/// One layer of an image of a source.
+#[derive(Debug, Clone)]
+pub(crate) struct SourceLayer {
+    pub(crate) diff_id: DiffId,
+    /// What the source calls it.
+    pub(crate) name: String,
+    pub(crate) data: LayerData,
+}
+
+/// Where a layer's bytes are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LayerData {
+    /// To be opened when needed.
+    There(LayerKey),
+    /// Handed over when it passed.
+    Passed(Ticket),
+    /// The source does not have them.
+    Absent,
+}
