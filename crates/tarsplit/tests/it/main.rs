@@ -4,6 +4,7 @@ mod accepted;
 mod damage;
 mod disassemble;
 mod fixtures;
+mod page;
 mod properties;
 mod record;
 mod refused;
