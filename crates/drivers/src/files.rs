@@ -3,6 +3,10 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
 
 use crate::tree::handle;
 use crate::tree::name;
@@ -16,11 +20,33 @@ use crate::tree::name;
 pub struct TreeFiles {
     root: OwnedFd,
     held: Option<(Vec<u8>, OwnedFd)>,
+    follow: bool,
 }
 
 impl TreeFiles {
     pub(crate) fn new(root: OwnedFd) -> Self {
-        Self { root, held: None }
+        Self {
+            root,
+            held: None,
+            follow: false,
+        }
+    }
+
+    /// Opens a tree that another tool extracted.
+    ///
+    /// Such a tool may have written an entry through a link of the same layer, so links on the
+    /// way to a file are followed here, with `dir` as the root that none of them leaves.
+    ///
+    /// # Errors
+    /// When `dir` is no directory that can be opened.
+    pub fn extracted(dir: &Path) -> io::Result<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::open(dir, flags, Mode::empty())?;
+        Ok(Self {
+            root,
+            held: None,
+            follow: true,
+        })
     }
 
     /// Opens the file of an entry, by the name in the record.
@@ -39,13 +65,27 @@ impl TreeFiles {
         }
         let held = match self.held.take() {
             Some(held) if held.0 == parent => held,
-            _ => {
-                let fd = handle::open_below(self.root.as_fd(), parent, handle::DIRECTORY)?;
-                (parent.to_vec(), fd)
-            }
+            _ => (parent.to_vec(), self.open_parent(parent)?),
         };
         let dir = &self.held.insert(held).1;
         let (fd, _) = handle::open_regular(dir.as_fd(), last)?;
         Ok(File::from(fd))
+    }
+
+    fn open_parent(&self, parent: &[u8]) -> io::Result<OwnedFd> {
+        match handle::open_below(self.root.as_fd(), parent, handle::DIRECTORY) {
+            Err(Errno::LOOP | Errno::NOTDIR) if self.follow => {
+                let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                Ok(rustix::fs::openat2(
+                    &self.root,
+                    parent,
+                    flags,
+                    Mode::empty(),
+                    resolve,
+                )?)
+            }
+            opened => Ok(opened?),
+        }
     }
 }

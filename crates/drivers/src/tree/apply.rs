@@ -368,13 +368,13 @@ impl TreeDraft {
         }
         let fd = rustix::fs::openat(spot.dir(), hidden, handle::DIRECTORY, Mode::empty());
         let fd = fd.during("open", &place)?;
-        if self.tree.is_opaque(fd.as_fd(), &place)? {
-            return Ok(());
-        }
         if !place::is_described(&stat) && self.tree.holds_nothing(spot.dir(), hidden, &place)? {
             self.tree
                 .displace(spot.dir(), hidden, &place, &mut |_, _, _| Ok(()))?;
             return self.tree.make_whiteout(&spot, hidden);
+        }
+        if self.tree.is_opaque(fd.as_fd(), &place)? {
+            return Ok(());
         }
         if !place::is_described(&stat) {
             self.tree.note_directory(place::NOTE_FRESH, &place)?;
@@ -470,7 +470,16 @@ impl TreeDraft {
                         spot.dir(),
                         last,
                         &spot.at(last),
-                    )?;
+                    )
+                    .map_err(|trouble| match trouble {
+                        Trouble::Io { source, .. }
+                            if source.kind() == std::io::ErrorKind::NotFound =>
+                        {
+                            let target = crate::error::shown(&target);
+                            Trouble::Refused(format!("a hard link to {target}, which it replaces"))
+                        }
+                        other => other,
+                    })?;
                 }
                 self.meta
                     .finish_link(spot.dir(), last, &attributes, &spot.at(last))?;

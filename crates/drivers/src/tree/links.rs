@@ -227,12 +227,12 @@ impl TreeDraft {
         if found.kind() == FileType::Directory {
             return Err(link_to_directory(target));
         }
-        self.unmark(spot, last, &note.place)?;
         let (target_parent, target_last) = name::split(target);
         let from = lower.open_parent(found, target)?;
-        // After the placeholder went: the link may be to its own name.
+        // The placeholder counts: what is below it does not show.
         let in_sight =
             target != note.place && merged.look(target)?.is_some_and(|seen| !seen.is_topmost());
+        self.unmark(spot, last, &note.place)?;
         let up = if in_sight {
             self.tree.parent_unless_taken(target_parent)?
         } else {

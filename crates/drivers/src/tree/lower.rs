@@ -29,12 +29,19 @@ struct Step {
     layers: Vec<usize>,
 }
 
+/// Whether it matters which layers a directory consists of, or only what shows of it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Depth {
+    Topmost,
+    All,
+}
+
 /// Something that the layers below show.
 #[derive(Debug)]
 pub(crate) struct Found {
     layer: usize,
     pub(crate) stat: Stat,
-    /// The layers that a directory consists of.
+    /// The layers that a directory consists of, if that was asked for.
     layers: Vec<usize>,
 }
 
@@ -77,10 +84,11 @@ impl LowerView {
     pub(crate) fn look(&mut self, place: &[u8]) -> Result<Option<Found>, Trouble> {
         let (parent, last) = name::split(place);
         if last.is_empty() {
-            return self.look_in(b"", b".", &(0..self.trees.len()).collect::<Vec<_>>());
+            let all: Vec<usize> = (0..self.trees.len()).collect();
+            return self.look_in(b"", b".", &all, Depth::Topmost);
         }
         match self.directory(parent)? {
-            Some(layers) => self.look_in(parent, last, &layers),
+            Some(layers) => self.look_in(parent, last, &layers, Depth::Topmost),
             None => Ok(None),
         }
     }
@@ -93,7 +101,8 @@ impl LowerView {
             return Ok(None);
         };
         let beneath: Vec<usize> = layers.into_iter().filter(|layer| *layer != 0).collect();
-        self.look_in(parent, if last.is_empty() { b"." } else { last }, &beneath)
+        let last = if last.is_empty() { b"." } else { last };
+        self.look_in(parent, last, &beneath, Depth::Topmost)
     }
 
     /// Returns which layers show a directory, if they do.
@@ -113,7 +122,7 @@ impl LowerView {
                     Some(step) => step.layers.clone(),
                     None => (0..self.trees.len()).collect(),
                 };
-                match self.look_in(&so_far, part, &layers)? {
+                match self.look_in(&so_far, part, &layers, Depth::All)? {
                     Some(found) if found.kind() == FileType::Directory => {
                         self.way.push(Step {
                             name: part.to_vec(),
@@ -137,6 +146,7 @@ impl LowerView {
         parent: &[u8],
         last: &[u8],
         layers: &[usize],
+        depth: Depth,
     ) -> Result<Option<Found>, Trouble> {
         let mut found: Option<Found> = None;
         for layer in layers {
@@ -167,7 +177,7 @@ impl LowerView {
                 })
                 .layers
                 .push(*layer);
-            if is_opaque(node.as_fd()).during("look at", &at(last))? {
+            if depth == Depth::Topmost || is_opaque(node.as_fd()).during("look at", &at(last))? {
                 break;
             }
         }

@@ -1,0 +1,19 @@
+//! Tests of the drivers from outside: real layers, real mounts.
+//!
+//! They need root and kernel overlay mounts; without, each says on standard error that it was
+//! skipped.
+
+// Helpers of tests fail by panicking, like the tests themselves.
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
+
+mod apply;
+mod chains;
+mod full_disk;
+mod hostile;
+mod layers;
+mod links;
+mod mounts;
+mod peers;
+mod property;
+mod support;
+mod whiteouts;
