@@ -126,18 +126,18 @@ pub(crate) fn any_left(dir: &Path) -> Result<bool, StoreError> {
     Ok(!paths(dir)?.is_empty())
 }
 
+/// An intent that was found, or what is wrong with its file.
+pub(crate) type Found = (Result<Intent, StoreError>, IntentGuard);
+
 /// Reads the intents of a session, in the order in which they were left.
-pub(crate) fn read_all(
-    effects: &Arc<Effects>,
-    dir: &Path,
-) -> Result<Vec<(Intent, IntentGuard)>, StoreError> {
+pub(crate) fn read_all(effects: &Arc<Effects>, dir: &Path) -> Result<Vec<Found>, StoreError> {
     let mut intents = Vec::new();
     for path in paths(dir)? {
         let text = fs::read(&path).at("read", &path)?;
         let intent = serde_json::from_slice(&text).map_err(|error| StoreError::Damaged {
             path: path.clone(),
             reason: format!("not an intent: {error}"),
-        })?;
+        });
         intents.push((
             intent,
             IntentGuard {

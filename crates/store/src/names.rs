@@ -72,7 +72,11 @@ impl Store {
         if !self.has_image(image)? {
             return Err(no_image());
         }
-        let before = read(&self.root().name(name), name)?;
+        let before = match read(&self.root().name(name), name) {
+            // Healed by being written anew.
+            Err(StoreError::Damaged { .. }) => self.name(name)?,
+            other => other?,
+        };
         let intent = session.note(&Intent::Name { name: name.clone() })?;
         let run = || {
             put(self, session, name, image)?;

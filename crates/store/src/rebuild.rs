@@ -60,6 +60,9 @@ impl RebuildReport {
 /// Makes a new index from the folders and puts it in place of what is there. Nobody else
 /// may use the store.
 pub(crate) fn replace_index(root: &Root, effects: &Effects) -> Result<RebuildReport, StoreError> {
+    for folder in root.folders() {
+        effects.ensure_dir(&folder)?;
+    }
     let place = root.index();
     let fresh = beside(&place, ".new");
     let old = beside(&place, ".old");

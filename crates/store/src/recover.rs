@@ -9,6 +9,7 @@ use crate::images::{self, ImageError};
 use crate::intent::{Intent, PlannedName};
 use crate::layers::{self, LayerRecord, PublishLayerError, RemoveLayerError};
 use crate::names::{self, NameError};
+use crate::rebuild::Problem;
 use crate::session::{self, Session, SessionId};
 use crate::store::Store;
 
@@ -34,6 +35,8 @@ pub struct Recovery {
     pub swept: Vec<LayerId>,
     /// Trees of the driver that belonged to no layer: removed.
     pub trees: Vec<String>,
+    /// What is damaged and was left as it is.
+    pub problems: Vec<Problem>,
 }
 
 impl Store {
@@ -67,6 +70,7 @@ impl Store {
             let one = dead.recover(remove_tree)?;
             all.swept.extend(one.swept);
             all.trees.extend(one.trees);
+            all.problems.extend(one.problems);
         }
         Ok(all)
     }
@@ -94,7 +98,7 @@ impl DeadSession {
             return Ok(Vec::new());
         };
         let all = crate::intent::read_all(session.store().effects(), session.dir())?;
-        Ok(all.into_iter().map(|(intent, _)| intent).collect())
+        all.into_iter().map(|(intent, _)| intent).collect()
     }
 
     /// Finishes or undoes what the session had begun, sweeps layers that it published and
@@ -116,7 +120,15 @@ impl DeadSession {
             done: Recovery::default(),
         };
         for (intent, guard) in crate::intent::read_all(store.effects(), session.dir())? {
-            work.settle(&intent)?;
+            // What is damaged must not keep the rest from being recovered. Intents that were
+            // not synced may be torn after a power failure, after which all is compared.
+            match intent.and_then(|intent| work.settle(&intent)) {
+                Err(StoreError::Damaged { path, reason }) => {
+                    tracing::warn!(path = %path.display(), %reason, "left as it is");
+                    work.done.problems.push(Problem { path, reason });
+                }
+                other => other?,
+            }
             guard.done()?;
         }
         for id in layers::hold::of_session(&store, &self.id)? {

@@ -303,7 +303,11 @@ pub(crate) fn is_alive(store: &Store, id: &SessionId) -> Result<bool, StoreError
 /// Names in a folder that are session IDs.
 pub(crate) fn ids_in(path: &Path) -> Result<Vec<SessionId>, StoreError> {
     let mut ids = Vec::new();
-    for entry in fs::read_dir(path).at("read folder", path)? {
+    let entries = match fs::read_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(ids),
+        other => other.at("read folder", path)?,
+    };
+    for entry in entries {
         let name = entry.at("read folder", path)?.file_name();
         ids.extend(
             name.to_str()

@@ -78,22 +78,20 @@ struct Use {
 
 fn summaries(view: &View<'_>) -> Result<Vec<ImageSummary>, StoreError> {
     let mut uses = uses(view)?;
-    let mut names = names(view)?;
-    let sql = "SELECT num, id, manifest, parent, created, architecture, os, variant FROM images
-               ORDER BY created_at DESC NULLS LAST, id";
-    let rows = view.all("list images", sql, [], |row| {
-        Ok((row.get(0)?, summary(row)?))
-    })?;
-    let mut images = Vec::with_capacity(rows.len());
-    for (number, mut image) in rows {
-        let used: Use = uses.remove(&number).unwrap_or_default();
+    let sql = "SELECT num, id, manifest, parent, created, architecture, os, variant, created_at
+               FROM images";
+    let mut images: Vec<(Option<i64>, ImageSummary)> = view.all("list images", sql, [], |row| {
+        let mut image = summary(row)?;
+        let used = uses.remove(&row.get(0)?).unwrap_or_default();
         image.layers = used.layers;
         image.size = used.size;
         image.unique_size = used.unique_size;
-        image.names = names.remove(&image.id).unwrap_or_default();
-        image.names.sort_by_cached_key(Reference::familiar);
-        images.push(image);
-    }
+        Ok((row.get(8)?, image))
+    })?;
+    // `None` is less than any date: last.
+    images.sort_by(|(a, one), (b, other)| b.cmp(a).then_with(|| one.id.cmp(&other.id)));
+    let mut images: Vec<ImageSummary> = images.into_iter().map(|(_, image)| image).collect();
+    add_names(view, &mut images)?;
     Ok(images)
 }
 
@@ -116,41 +114,56 @@ fn summary(row: &Row<'_>) -> rusqlite::Result<ImageSummary> {
 /// Sums up sizes in one pass over the layers of images. A layer that an image has twice
 /// counts once.
 fn uses(view: &View<'_>) -> Result<HashMap<i64, Use>, StoreError> {
+    let action = "list layers of images";
+    let sql = "SELECT num, size FROM layers INDEXED BY layers_size";
+    let sizes: HashMap<i64, u64> = view
+        .all(action, sql, [], |row| Ok((row.get(0)?, size(row, 1)?)))?
+        .into_iter()
+        .collect();
     // Ordered by layer, so that those of one layer stand together.
-    let sql = "SELECT p.layer, p.image, l.size FROM image_layers p
-               CROSS JOIN layers l ON l.num = p.layer ORDER BY p.layer, p.image";
-    let rows: Vec<(i64, i64, u64)> = view.all("list layers of images", sql, [], |row| {
-        Ok((row.get(0)?, row.get(1)?, size(row, 2)?))
-    })?;
-    let mut uses: HashMap<i64, Use> = HashMap::new();
+    let sql = "SELECT layer, image FROM image_layers ORDER BY layer, image";
+    let rows: Vec<(i64, i64)> = view.all(action, sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let mut uses: HashMap<i64, Use> = HashMap::with_capacity(rows.len() / 2);
     for one_layer in rows.chunk_by(|a, b| a.0 == b.0) {
+        let Some((layer, first)) = one_layer.first() else {
+            continue;
+        };
+        let size = sizes.get(layer).copied().unwrap_or(0);
         let mut last = None;
-        let mut images = 0;
-        for (_, image, size) in one_layer {
+        for (_, image) in one_layer {
             let used = uses.entry(*image).or_default();
             used.layers += 1;
             if last != Some(*image) {
-                used.size = used.size.saturating_add(*size);
-                images += 1;
+                used.size = used.size.saturating_add(size);
             }
             last = Some(*image);
         }
-        if let (1, Some((_, image, size))) = (images, one_layer.first()) {
-            let used = uses.entry(*image).or_default();
-            used.unique_size = used.unique_size.saturating_add(*size);
+        if last == Some(*first) {
+            let used = uses.entry(*first).or_default();
+            used.unique_size = used.unique_size.saturating_add(size);
         }
     }
     Ok(uses)
 }
 
-fn names(view: &View<'_>) -> Result<HashMap<ImageId, Vec<Reference>>, StoreError> {
+/// Gives the images their names.
+fn add_names(view: &View<'_>, images: &mut [ImageSummary]) -> Result<(), StoreError> {
+    let place: HashMap<ImageId, usize> = images
+        .iter()
+        .enumerate()
+        .map(|(place, image)| (image.id, place))
+        .collect();
     let rows: Vec<(Reference, ImageId)> =
         view.all("list names", "SELECT name, image FROM names", [], |row| {
             Ok((crate::names::column(row, 0)?, column(row, 1)?))
         })?;
-    let mut names: HashMap<ImageId, Vec<Reference>> = HashMap::new();
-    for (name, image) in rows {
-        names.entry(image).or_default().push(name);
+    for (name, id) in rows {
+        if let Some(image) = place.get(&id).and_then(|place| images.get_mut(*place)) {
+            image.names.push(name);
+        }
     }
-    Ok(names)
+    for image in images.iter_mut().filter(|image| image.names.len() > 1) {
+        image.names.sort_by_cached_key(Reference::familiar);
+    }
+    Ok(())
 }

@@ -31,6 +31,7 @@ CREATE TABLE layers (
 CREATE INDEX layers_parent ON layers (parent) WHERE parent IS NOT NULL;
 CREATE INDEX layers_diff ON layers (diff_id) WHERE diff_id IS NOT NULL;
 CREATE INDEX layers_cache ON layers (cache);
+CREATE INDEX layers_size ON layers (size);      -- all sizes without reading the records
 CREATE INDEX layers_unsynced ON layers (num) WHERE synced = 0;
 
 CREATE TABLE images (

@@ -302,6 +302,35 @@ fn recovery_that_fails_is_repeated() {
     check_whole(&store);
 }
 
+/// One damaged file does not keep everything else from being recovered.
+#[test]
+fn recovery_leaves_what_is_damaged() {
+    let fixture = fixture();
+    let store = fixture.open();
+    setup(&store);
+    let session = store.begin().unwrap();
+    std::fs::write(session.dir().join("intent-99999999.json"), b"").unwrap();
+    let one = name("one:1");
+    std::fs::write(store.root().name(&one), b"noise").unwrap();
+    drop(session.intend(&Intent::Name { name: one.clone() }).unwrap());
+    let intent = Intent::Layer {
+        id: layer_id("x"),
+        cache: "tree".into(),
+    };
+    drop(session.intend(&intent).unwrap());
+    let done = session.into_dead().recover(&mut |_| Ok(())).unwrap();
+    assert_eq!(done.trees, ["tree"]);
+    assert_eq!(done.problems.len(), 2, "{done:?}");
+    assert_eq!(store.dead_sessions().unwrap().len(), 0);
+    // Setting the name heals it.
+    let session = store.begin().unwrap();
+    store
+        .set_name(&session, &one, &image("two", &[]).id)
+        .unwrap();
+    session.end().unwrap();
+    check_whole(&store);
+}
+
 /// The making of a root is stopped at every effect, then done again.
 #[test]
 fn death_while_making_a_root() {
