@@ -44,6 +44,7 @@
 //! # }
 //! ```
 
+mod boot;
 mod digest;
 mod effects;
 mod error;
@@ -53,8 +54,10 @@ mod index;
 mod intent;
 mod layers;
 mod lock;
+mod make;
 mod names;
 mod open;
+mod ownership;
 mod random;
 mod rebuild;
 mod recover;
@@ -76,7 +79,8 @@ pub use layers::{
     LayerRecord, PublishLayerError, Published, Removal, RemoveLayerError, RetainError,
 };
 pub use names::NameError;
-pub use open::{OpenError, OpenOptions, Ownership, ParseOwnershipError, rebuild_index};
+pub use open::{OpenError, OpenOptions, rebuild_index};
+pub use ownership::{Ownership, ParseOwnershipError};
 pub use rebuild::{Problem, RebuildReport};
 pub use recover::{DeadSession, Recovery, RemoveTree};
 pub use reference::{ParseReferenceError, Reference};

@@ -2,20 +2,19 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
+use crate::boot;
 use crate::effects::Effects;
 use crate::error::{IoContext, StoreError};
+use crate::index::Index;
 use crate::index::schema::{self, Found};
-use crate::index::{Index, View};
 use crate::lock::{self, Mode};
+use crate::make;
+use crate::ownership::{Ownership, ParseOwnershipError};
 use crate::rebuild;
 use crate::root::{FORMAT, Root};
 use crate::store::{Inner, Store};
@@ -26,56 +25,6 @@ const MAINTENANCE: u64 = 0;
 const IN_USE: u64 = 1;
 /// How long a rebuild waits for others to close the store.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// How owners of files in layers are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Ownership {
-    /// As the layer says; needs root.
-    Real,
-    /// Shifted by an ID map.
-    Mapped,
-    /// All files belong to the user; the layer's owners are only recorded.
-    Recorded,
-}
-
-impl Ownership {
-    /// Returns the word for it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Ownership::Real => "real",
-            Ownership::Mapped => "mapped",
-            Ownership::Recorded => "recorded",
-        }
-    }
-}
-
-impl std::fmt::Display for Ownership {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// A text that is no kind of ownership.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is not a kind of ownership: expected real, mapped or recorded")]
-pub struct ParseOwnershipError {
-    /// What was given.
-    pub text: String,
-}
-
-impl FromStr for Ownership {
-    type Err = ParseOwnershipError;
-
-    fn from_str(text: &str) -> Result<Ownership, ParseOwnershipError> {
-        [Ownership::Real, Ownership::Mapped, Ownership::Recorded]
-            .into_iter()
-            .find(|one| one.as_str() == text)
-            .ok_or_else(|| ParseOwnershipError {
-                text: crate::digest::shorten(text),
-            })
-    }
-}
 
 /// What to expect of a root, and how to make one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -209,7 +158,7 @@ impl Store {
             });
         }
         if read_word(&root.format())?.is_none() {
-            make_root(&root, options, &effects)?;
+            make::make_root(&root, options, &effects)?;
         }
         let format = read_format(&root)?;
         if format > FORMAT {
@@ -223,8 +172,8 @@ impl Store {
         let driver = check_driver(&root, options)?;
         let ownership = check_ownership(&root, options)?;
         let (index, in_use) = open_index(&root, &effects)?;
-        scan_after_boot(&root, &index)?;
-        let needs_scan = AtomicBool::new(meta_differs(&index, DRIVER_BOOT)?);
+        boot::scan_after_boot(&root, &index)?;
+        let needs_scan = AtomicBool::new(boot::differs(&index, boot::DRIVER_BOOT)?);
         Ok(Store::new(Inner {
             root,
             driver,
@@ -280,7 +229,7 @@ fn is_driver_name(name: &str) -> bool {
 }
 
 /// Reads a file that holds one word; `None` when it is not there.
-fn read_word(path: &Path) -> Result<Option<String>, StoreError> {
+pub(crate) fn read_word(path: &Path) -> Result<Option<String>, StoreError> {
     match fs::read_to_string(path) {
         Ok(text) => Ok(Some(text.trim_end().to_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -335,124 +284,6 @@ fn check_ownership(root: &Root, options: &OpenOptions) -> Result<Ownership, Open
         }),
         _ => Ok(found),
     }
-}
-
-/// Makes the root; several processes may try at once.
-///
-/// The `format` file comes last: without it there is no store yet.
-fn make_root(root: &Root, options: &OpenOptions, effects: &Effects) -> Result<(), OpenError> {
-    let path = root.path();
-    if !options.create {
-        return Err(OpenError::Missing {
-            path: path.to_owned(),
-        });
-    }
-    let Some(driver) = &options.driver else {
-        return Err(OpenError::DriverNeeded {
-            path: path.to_owned(),
-        });
-    };
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent).at("create folder", parent)?;
-    }
-    effects.ensure_dir(path)?;
-    refuse_foreign(root)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o700)).at("set mode of", path)?;
-    effects.ensure_dir(&root.locks())?;
-    let _alone = wait_maintenance(root)?;
-    if read_word(&root.format())?.is_some() {
-        return Ok(());
-    }
-    refuse_foreign(root)?;
-    for folder in root.folders() {
-        effects.ensure_dir(&folder)?;
-    }
-    let ownership = options.ownership.unwrap_or_else(|| {
-        if nix::unistd::geteuid().is_root() {
-            Ownership::Real
-        } else {
-            Ownership::Recorded
-        }
-    });
-    put_word(effects, &root.driver_file(), driver)?;
-    put_word(effects, &root.ownership(), ownership.as_str())?;
-    effects.sync_dir(path)?;
-    put_word(effects, &root.format(), &FORMAT.to_string())?;
-    effects.sync_dir(path)?;
-    if let Some(parent) = path.parent() {
-        effects.sync_dir(parent)?;
-    }
-    Ok(())
-}
-
-fn put_word(effects: &Effects, path: &Path, word: &str) -> Result<(), StoreError> {
-    let draft = path.with_extension("new");
-    effects.remove_file(&draft)?;
-    effects.write_synced(&draft, format!("{word}\n").as_bytes())?;
-    effects.rename(&draft, path)
-}
-
-/// Refuses to make a store in a folder that holds anything but what the making of a store
-/// that was interrupted leaves.
-fn refuse_foreign(root: &Root) -> Result<(), OpenError> {
-    const OURS: &[&str] = &[
-        "archives",
-        "blobs",
-        "driver",
-        "driver.new",
-        "drivers",
-        "format",
-        "format.new",
-        "images",
-        "layers",
-        "locks",
-        "lost+found",
-        "names",
-        "ownership",
-        "ownership.new",
-        "staging",
-    ];
-    let path = root.path();
-    // A complete root may have appeared in the meantime.
-    if read_word(&root.format())?.is_some() {
-        return Ok(());
-    }
-    let refuse = |found: &Path| {
-        let found = found
-            .strip_prefix(path)
-            .unwrap_or(found)
-            .to_string_lossy()
-            .into_owned();
-        if root.format().exists() {
-            return Ok(());
-        }
-        Err(OpenError::NotAStore {
-            path: path.to_owned(),
-            found,
-        })
-    };
-    for entry in fs::read_dir(path).at("read folder", path)? {
-        let entry = entry.at("read folder", path)?;
-        if !entry
-            .file_name()
-            .to_str()
-            .is_some_and(|name| OURS.contains(&name))
-        {
-            refuse(&entry.path())?;
-        }
-    }
-    for full in [root.layers(), root.images(), root.names()] {
-        match fs::read_dir(&full) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error).at("read folder", &full)?,
-            Ok(mut entries) => {
-                if let Some(entry) = entries.next() {
-                    refuse(&entry.at("read folder", &full)?.path())?;
-                }
-            }
-        }
-    }
-    Ok(())
 }
 
 fn root_lock(root: &Root) -> PathBuf {
@@ -518,71 +349,4 @@ fn open_index(root: &Root, effects: &Arc<Effects>) -> Result<(Index, File), Open
             }
         }
     }
-}
-
-/// Boot in which the index was last compared with the folders.
-const INDEX_BOOT: &str = "boot";
-/// Boot in which the driver's trees were last compared with the layers.
-const DRIVER_BOOT: &str = "driver-boot";
-
-/// The ID of this boot, where the kernel tells one.
-fn boot_id() -> Option<String> {
-    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-    Some(text.trim().to_owned())
-}
-
-fn meta_differs(index: &Index, key: &str) -> Result<bool, StoreError> {
-    let Some(boot) = boot_id() else {
-        return Ok(true);
-    };
-    let read = |view: &View<'_>| {
-        view.first(
-            "read boot ID",
-            "SELECT value FROM meta WHERE key = ?1",
-            [key],
-            |row| row.get::<_, String>(0),
-        )
-    };
-    Ok(index.read::<_, StoreError>("read boot ID", read)? != Some(boot))
-}
-
-/// Takes note of this boot under `key`.
-fn note_boot(view: &View<'_>, key: &str) -> Result<(), StoreError> {
-    let sql = "INSERT INTO meta (key, value) VALUES (?1, ?2)
-               ON CONFLICT (key) DO UPDATE SET value = excluded.value";
-    view.execute("note boot ID", sql, (key, boot_id().unwrap_or_default()))
-        .map(drop)
-}
-
-/// Takes note that a new index agrees with the folders, and with the driver where there
-/// is nothing to compare.
-pub(crate) fn note_new_index(view: &View<'_>, empty: bool) -> Result<(), StoreError> {
-    note_boot(view, INDEX_BOOT)?;
-    if empty {
-        note_boot(view, DRIVER_BOOT)
-    } else {
-        Ok(())
-    }
-}
-
-pub(crate) fn note_scan(index: &Index) -> Result<(), StoreError> {
-    index.write("note scan", |view| note_boot(view, DRIVER_BOOT))
-}
-
-/// Compares the index with the folders once a boot.
-fn scan_after_boot(root: &Root, index: &Index) -> Result<(), StoreError> {
-    if !meta_differs(index, INDEX_BOOT)? {
-        return Ok(());
-    }
-    let _alone = wait_maintenance(root)?;
-    if !meta_differs(index, INDEX_BOOT)? {
-        return Ok(());
-    }
-    let report = index.write("compare index with folders", |view| {
-        let report = rebuild::reconcile(root, view)?;
-        note_boot(view, INDEX_BOOT)?;
-        Ok::<_, StoreError>(report)
-    })?;
-    report.trace();
-    Ok(())
 }

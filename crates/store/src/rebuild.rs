@@ -112,7 +112,7 @@ fn fill(root: &Root, effects: &Effects, path: &Path) -> Result<RebuildReport, St
     let view = View { transaction, path };
     let report = reconcile(root, &view)?;
     let empty = report.layers == 0 && report.problems.is_empty();
-    crate::open::note_new_index(&view, empty)?;
+    crate::boot::note_new_index(&view, empty)?;
     effects
         .announce(&Effect::Commit("rebuild index"))
         .at("rebuild", path)?;

@@ -9,7 +9,7 @@ use crate::effects::Effects;
 use crate::error::StoreError;
 use crate::index::Index;
 use crate::lock::SlotLock;
-use crate::open::Ownership;
+use crate::ownership::Ownership;
 use crate::reference::Reference;
 use crate::root::Root;
 use crate::session::Session;
@@ -84,7 +84,7 @@ impl Store {
     /// # Errors
     /// The index's.
     pub fn scan_done(&self) -> Result<(), StoreError> {
-        crate::open::note_scan(&self.inner.index)?;
+        crate::boot::note_scan(&self.inner.index)?;
         self.inner.needs_scan.store(false, Ordering::Release);
         Ok(())
     }

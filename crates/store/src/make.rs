@@ -1,0 +1,134 @@
+//! Making a root folder.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use crate::effects::Effects;
+use crate::error::{IoContext, StoreError};
+use crate::open::{OpenError, OpenOptions, read_word, wait_maintenance};
+use crate::ownership::Ownership;
+use crate::root::{FORMAT, Root};
+
+/// Makes the root; several processes may try at once.
+///
+/// The `format` file comes last: without it there is no store yet.
+pub(crate) fn make_root(
+    root: &Root,
+    options: &OpenOptions,
+    effects: &Effects,
+) -> Result<(), OpenError> {
+    let path = root.path();
+    if !options.create {
+        return Err(OpenError::Missing {
+            path: path.to_owned(),
+        });
+    }
+    let Some(driver) = &options.driver else {
+        return Err(OpenError::DriverNeeded {
+            path: path.to_owned(),
+        });
+    };
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).at("create folder", parent)?;
+    }
+    effects.ensure_dir(path)?;
+    refuse_foreign(root)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700)).at("set mode of", path)?;
+    effects.ensure_dir(&root.locks())?;
+    let _alone = wait_maintenance(root)?;
+    if read_word(&root.format())?.is_some() {
+        return Ok(());
+    }
+    refuse_foreign(root)?;
+    for folder in root.folders() {
+        effects.ensure_dir(&folder)?;
+    }
+    let ownership = options.ownership.unwrap_or_else(|| {
+        if nix::unistd::geteuid().is_root() {
+            Ownership::Real
+        } else {
+            Ownership::Recorded
+        }
+    });
+    put_word(effects, &root.driver_file(), driver)?;
+    put_word(effects, &root.ownership(), ownership.as_str())?;
+    effects.sync_dir(path)?;
+    put_word(effects, &root.format(), &FORMAT.to_string())?;
+    effects.sync_dir(path)?;
+    if let Some(parent) = path.parent() {
+        effects.sync_dir(parent)?;
+    }
+    Ok(())
+}
+
+fn put_word(effects: &Effects, path: &Path, word: &str) -> Result<(), StoreError> {
+    let draft = path.with_extension("new");
+    effects.remove_file(&draft)?;
+    effects.write_synced(&draft, format!("{word}\n").as_bytes())?;
+    effects.rename(&draft, path)
+}
+
+/// Refuses to make a store in a folder that holds anything but what the making of a store
+/// that was interrupted leaves.
+fn refuse_foreign(root: &Root) -> Result<(), OpenError> {
+    const OURS: &[&str] = &[
+        "archives",
+        "blobs",
+        "driver",
+        "driver.new",
+        "drivers",
+        "format",
+        "format.new",
+        "images",
+        "layers",
+        "locks",
+        "lost+found",
+        "names",
+        "ownership",
+        "ownership.new",
+        "staging",
+    ];
+    let path = root.path();
+    // A complete root may have appeared in the meantime.
+    if read_word(&root.format())?.is_some() {
+        return Ok(());
+    }
+    let refuse = |found: &Path| {
+        let found = found
+            .strip_prefix(path)
+            .unwrap_or(found)
+            .to_string_lossy()
+            .into_owned();
+        if root.format().exists() {
+            return Ok(());
+        }
+        Err(OpenError::NotAStore {
+            path: path.to_owned(),
+            found,
+        })
+    };
+    for entry in fs::read_dir(path).at("read folder", path)? {
+        let entry = entry.at("read folder", path)?;
+        if !entry
+            .file_name()
+            .to_str()
+            .is_some_and(|name| OURS.contains(&name))
+        {
+            refuse(&entry.path())?;
+        }
+    }
+    for full in [root.layers(), root.images(), root.names()] {
+        match fs::read_dir(&full) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error).at("read folder", &full)?,
+            Ok(mut entries) => {
+                if let Some(entry) = entries.next() {
+                    refuse(&entry.at("read folder", &full)?.path())?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
