@@ -130,7 +130,7 @@ fn umoci(lab: &Lab, driver: Driver) -> Result<String> {
     let lith = lab.standing(driver)?;
     let target = saved.folder.path().join("tree");
     let mount = LithMount::new(&lith, &Image::Odd.name(), &target)?;
-    let seen = tree::compare(&target, &bundle.join("rootfs"), &tree::nothing)?;
+    let seen = tree::compare(&target, &bundle.join("rootfs"), &tree::umocis_own)?;
     mount.leave()?;
     Ok(format!(
         "{} entries, {} equal",

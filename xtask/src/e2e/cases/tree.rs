@@ -1,7 +1,5 @@
 //! What is mounted is what the image describes.
 
-use std::path::Path;
-
 use anyhow::Result;
 
 use super::Cases;
@@ -33,18 +31,13 @@ fn podman(lab: &Lab, driver: Driver, image: Image) -> Result<String> {
     let folder = lab.scratch()?;
     let target = folder.path().join("tree");
     let mount = LithMount::new(&lith, &image.name(), &target)?;
-    let seen = tree::compare(&target, &reference, &podmans_own)?;
+    let seen = tree::compare(&target, &reference, &tree::podmans_own)?;
     mount.leave()?;
     Ok(format!(
         "{} entries, {} equal",
         seen.entries,
         megabytes(seen.bytes)
     ))
-}
-
-/// podman sets times before 1970 to 1970; umoci and GNU tar, which are asked too, do not.
-fn podmans_own(path: &Path, field: &str) -> bool {
-    field == "time" && path.ends_with("before-1970")
 }
 
 fn unpacked(lab: &Lab, driver: Driver) -> Result<String> {

@@ -67,6 +67,19 @@ pub(crate) fn nothing(_: &Path, _: &str) -> bool {
     false
 }
 
+/// What umoci does in another way: an extended attribute of no bytes is none to it, as to
+/// every reader written in Go (in pax, a record without value takes one back). GNU tar keeps
+/// it, and so does the file system the layer was made from.
+pub(crate) fn umocis_own(path: &Path, field: &str) -> bool {
+    field == "extended attributes" && path.ends_with("attribute-without-value")
+}
+
+/// What podman does in another way: also, times before 1970 are 1970. umoci and GNU tar,
+/// which are asked too, keep them.
+pub(crate) fn podmans_own(path: &Path, field: &str) -> bool {
+    umocis_own(path, field) || field == "time" && path.ends_with("before-1970")
+}
+
 struct Comparison<'a> {
     roots: [&'a Path; 2],
     ignore: &'a dyn Fn(&Path, &str) -> bool,

@@ -191,7 +191,9 @@ fn extended_attributes(folder: &Path) -> Result<()> {
     write(&file, b"look at my attributes\n")?;
     attribute(&file, "user.lith", b"a value")?;
     attribute(&file, "user.binary", b"=\n\0\xff")?;
-    attribute(&file, "user.empty", b"")?;
+    let empty = folder.join("attribute-without-value");
+    write(&empty, b"an attribute of no bytes\n")?;
+    attribute(&empty, "user.empty", b"")?;
     let inside = folder.join("attributes-of-a-folder");
     fs::create_dir(&inside)?;
     attribute(&inside, "user.folder", b"folders have them, too")?;
