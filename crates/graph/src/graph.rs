@@ -1,10 +1,11 @@
 //! The graph itself: a store, a driver, and what is done when they are opened.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use lith_drivers::{Driver, DriverOptions};
-use lith_store::{OpenOptions, Ownership, Store, StoreError};
+use lith_store::{Intent, OpenOptions, Ownership, Session, Store, StoreError};
 
 use crate::GraphError;
 
@@ -41,7 +42,7 @@ impl Graph {
     /// Joins a store and a driver, and finishes or undoes what dead processes left half-done.
     ///
     /// Costs the same however many layers there are: unfinished work is found by its
-    /// intents in staging.
+    /// intents in staging. Only the first open after a boot compares all layers with all trees.
     ///
     /// # Errors
     /// When what was left behind cannot be cleaned up.
@@ -51,6 +52,9 @@ impl Graph {
             driver: driver.into(),
         };
         graph.recover()?;
+        if graph.store.needs_scan() {
+            graph.compare_driver()?;
+        }
         Ok(graph)
     }
 
@@ -77,6 +81,61 @@ impl Graph {
                 Err(error) => return Err(error.into()),
             }
         }
+        Ok(())
+    }
+
+    /// Ends a session whose work failed: what it began is undone, and layers that it registered
+    /// and that nothing claims are removed.
+    ///
+    /// # Errors
+    /// When that fails too; the next open tries again.
+    pub fn abandon(&self, session: Session) -> Result<(), GraphError> {
+        session
+            .into_dead()
+            .recover(&mut |cache| Ok(self.remove_tree(cache)?))?;
+        Ok(())
+    }
+
+    /// Compares the driver's trees with the layers: a power failure may have lost the word of
+    /// what was under way. Trees that belong to nothing go; layers without a tree are told of.
+    ///
+    /// A tree that another process is about to publish has an intent, which stands until its
+    /// layer is listed: so trees are read first, then intents, then layers.
+    fn compare_driver(&self) -> Result<(), GraphError> {
+        let _alone = self.store.lock_maintenance()?;
+        let mut trees: BTreeSet<String> = self
+            .driver
+            .list()?
+            .into_iter()
+            .map(|cache| cache.to_string())
+            .collect();
+        let intents = self.store.intents()?;
+        let layers = self.store.layers()?;
+        for layer in &layers {
+            if !trees.remove(&layer.cache) {
+                tracing::warn!(layer = %layer.id, "its files are missing: load it again");
+            }
+        }
+        // A folder that is not listed is damaged, and one of the trees may be its.
+        let folders = std::fs::read_dir(self.store.root().layers()).map_or(0, Iterator::count);
+        if folders != layers.len() {
+            tracing::warn!(
+                folders,
+                layers = layers.len(),
+                "layers are damaged: no files removed"
+            );
+            return Ok(());
+        }
+        for intent in intents {
+            if let Intent::Layer { cache, .. } | Intent::RemoveLayer { cache, .. } = intent {
+                trees.remove(&cache);
+            }
+        }
+        for cache in trees {
+            tracing::info!(%cache, "removing files that belong to no layer");
+            self.remove_tree(&cache)?;
+        }
+        self.store.scan_done()?;
         Ok(())
     }
 

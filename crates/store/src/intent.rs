@@ -129,15 +129,35 @@ pub(crate) fn any_left(dir: &Path) -> Result<bool, StoreError> {
 /// An intent that was found, or what is wrong with its file.
 pub(crate) type Found = (Result<Intent, StoreError>, IntentGuard);
 
+/// Reads the intents of somebody else's session; those that are done meanwhile are left out.
+pub(crate) fn peek_all(dir: &Path) -> Result<Vec<Intent>, StoreError> {
+    let mut intents = Vec::new();
+    for path in paths(dir)? {
+        match fs::read(&path) {
+            Ok(text) => {
+                let intent = serde_json::from_slice(&text);
+                intents.push(intent.map_err(|error| not_an_intent(&path, &error))?);
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error).at("read", &path),
+        }
+    }
+    Ok(intents)
+}
+
+fn not_an_intent(path: &Path, error: &serde_json::Error) -> StoreError {
+    StoreError::Damaged {
+        path: path.to_owned(),
+        reason: format!("not an intent: {error}"),
+    }
+}
+
 /// Reads the intents of a session, in the order in which they were left.
 pub(crate) fn read_all(effects: &Arc<Effects>, dir: &Path) -> Result<Vec<Found>, StoreError> {
     let mut intents = Vec::new();
     for path in paths(dir)? {
         let text = fs::read(&path).at("read", &path)?;
-        let intent = serde_json::from_slice(&text).map_err(|error| StoreError::Damaged {
-            path: path.clone(),
-            reason: format!("not an intent: {error}"),
-        });
+        let intent = serde_json::from_slice(&text).map_err(|error| not_an_intent(&path, &error));
         intents.push((
             intent,
             IntentGuard {

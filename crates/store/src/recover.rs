@@ -59,6 +59,19 @@ impl Store {
         Ok(dead)
     }
 
+    /// Reads the intents of all sessions, living ones included: what is about to appear or to
+    /// go right now, beside what the index says.
+    ///
+    /// # Errors
+    /// The file system's; [`StoreError::Damaged`] for an intent that cannot be read.
+    pub fn intents(&self) -> Result<Vec<Intent>, StoreError> {
+        let mut intents = Vec::new();
+        for id in session::ids_in(&self.root().staging())? {
+            intents.extend(crate::intent::peek_all(&self.root().session(&id))?);
+        }
+        Ok(intents)
+    }
+
     /// Recovers every dead session; `remove_tree` removes the driver's part of what is
     /// abandoned.
     ///

@@ -186,6 +186,43 @@ fn what_a_session_did_not_hand_over_goes_with_it() {
 }
 
 #[test]
+fn an_abandoned_session_leaves_nothing() {
+    on_each_driver(|fixture| {
+        let graph = fixture.open();
+        let session = graph.store().begin().unwrap();
+        register(&graph, &session, None, &tar(&[("a", b"one")]));
+        graph.abandon(session).unwrap();
+        fixture.assert_layers(0);
+    });
+}
+
+#[test]
+fn a_tree_of_no_layer_goes_at_the_first_open_after_a_boot() {
+    on_each_driver(|fixture| {
+        let graph = fixture.open();
+        let session = graph.store().begin().unwrap();
+        let (_, layer) = register(&graph, &session, None, &tar(&[("a", b"one")]));
+        graph.store().keep_layer(&layer.id).unwrap();
+        session.end().unwrap();
+        let stray: lith_drivers::CacheId = "stray".parse().unwrap();
+        let draft = graph.driver().prepare(lith_drivers::Parent::Later).unwrap();
+        draft.commit(&stray, None).unwrap();
+        drop(graph);
+        assert!(
+            fixture.open().driver().exists(&stray).unwrap(),
+            "no boot, no scan"
+        );
+        // An index that is made anew knows of no boot.
+        std::fs::remove_file(fixture.folder.path().join("root/lith.db")).unwrap();
+        let graph = fixture.open();
+        assert!(!graph.driver().exists(&stray).unwrap());
+        assert!(read_back(&graph, &layer).is_ok());
+        drop(graph);
+        fixture.assert_layers(1);
+    });
+}
+
+#[test]
 fn another_diff_id_is_refused_and_nothing_is_kept() {
     on_each_driver(|fixture: &Fixture| {
         let graph = fixture.open();
