@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use lith_graph::{Event, Graph, Observer};
-use lith_store::{EventKind, ImageId, ImageRecord, LayerId, Published, Reference, Session};
+use lith_store::{EventKind, ImageId, ImageRecord, Published, Reference, Session};
 
 use crate::source::{Description, SourceImage};
 use crate::{Input, LoadError};
@@ -45,28 +45,42 @@ pub fn load(
     let mut work = Work {
         graph,
         session: &session,
-        layers: Vec::new(),
         images: Vec::new(),
     };
     match work.load(source, options, observer) {
         Ok(report) => {
-            session.end()?;
+            // All stands: whoever opens the store next clears away what stays of the work.
+            note(session.end(), "cannot end the session of a load");
             record_events(graph, &report);
             Ok(report)
         }
         Err(error) => {
             work.undo();
+            recover(graph, session);
             Err(error)
         }
     }
+}
+
+/// Undoes what stopped half-way, and sweeps the layers that no image came to claim.
+fn recover(graph: &Graph, session: Session) {
+    let mut remove_tree = |cache: &str| match cache.parse() {
+        Ok(cache) => Ok(graph.driver().remove(&cache)?),
+        // The driver cannot have given it, so there is nothing to remove.
+        Err(_) => Ok(()),
+    };
+    // What stays now is found by whoever opens the store next.
+    let recovered = session.into_dead().recover(&mut remove_tree);
+    note(
+        recovered.map(drop),
+        "cannot clean up after a load that failed",
+    );
 }
 
 /// A load that is under way, and what it has done to the store so far.
 struct Work<'a> {
     graph: &'a Graph,
     session: &'a Session,
-    /// Layers that were registered.
-    layers: Vec<LayerId>,
     images: Vec<Done>,
 }
 
@@ -105,15 +119,7 @@ impl Work<'_> {
         choose(&mut images, &options.images)?;
         add_tags(&mut images, &options.tags)?;
         let passed = passing.finish();
-        let mut placer = Placer::new(
-            graph,
-            session,
-            observer,
-            &*opener,
-            passed,
-            cut_off,
-            &mut self.layers,
-        );
+        let mut placer = Placer::new(graph, session, observer, &*opener, passed, cut_off);
         let stacks = placer.place(&images)?;
         let mut report = LoadReport {
             images: Vec::new(),
@@ -194,7 +200,7 @@ impl Work<'_> {
         })
     }
 
-    /// Takes everything back, the last first.
+    /// Takes names and images back, the last first.
     fn undo(&self) {
         let store = self.graph.store();
         for done in self.images.iter().rev() {
@@ -210,15 +216,6 @@ impl Work<'_> {
                 note(undone, "cannot take back an image of a load that failed");
             }
         }
-        // What stays is unclaimed: the next prune or recovery takes it.
-        let failed = "cannot remove the layers of a load that failed";
-        note(store.release(self.session, &self.layers), failed);
-        note(
-            self.graph
-                .sweep_unclaimed(self.session, &self.layers)
-                .map(drop),
-            failed,
-        );
     }
 }
 

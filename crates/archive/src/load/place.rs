@@ -31,8 +31,6 @@ pub(super) struct Placer<'a> {
     opener: &'a dyn LayerOpener,
     passed: Vec<Passed>,
     cut_off: Option<u64>,
-    /// Layers that were registered, for whoever has to undo this.
-    placed: &'a mut Vec<LayerId>,
     there: HashMap<LayerId, LayerRecord>,
 }
 
@@ -50,7 +48,6 @@ impl<'a> Placer<'a> {
         opener: &'a dyn LayerOpener,
         passed: Vec<Passed>,
         cut_off: Option<u64>,
-        placed: &'a mut Vec<LayerId>,
     ) -> Self {
         let there = HashMap::new();
         Placer {
@@ -60,7 +57,6 @@ impl<'a> Placer<'a> {
             opener,
             passed,
             cut_off,
-            placed,
             there,
         }
     }
@@ -244,7 +240,6 @@ impl<'a> Placer<'a> {
                 let descriptor = Descriptor::chain(parent, &layer.diff_id);
                 let placed = self.register(image.id, layer, &descriptor, staged.remove(chain))?;
                 if placed.new {
-                    self.placed.push(id);
                     stack.new += 1;
                     stack.bytes += placed.tar_size;
                 } else {

@@ -28,6 +28,11 @@ impl Root {
         Root { graph, dir }
     }
 
+    /// Opens the store as another process would, which cleans up after dead sessions.
+    pub(crate) fn reopen(&self) {
+        Graph::open_root(&self.dir.path().join("root"), &OpenOptions::default()).unwrap();
+    }
+
     pub(crate) fn path(&self) -> &Path {
         self.dir.path()
     }
