@@ -4,9 +4,10 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::sync::Arc;
 
+use super::bytes::Extent;
 use super::describe::{self, Contents, Document, MANIFEST, MAX_DOCUMENT};
 use super::members::Members;
-use super::outer::{Extent, Outer};
+use super::outer::Outer;
 use crate::LoadError;
 use crate::error::text;
 use crate::source::{

@@ -1,7 +1,9 @@
 //! The docker-archive: a tar with layers, configs and a `manifest.json`.
 
+mod bytes;
 mod describe;
 mod file;
+mod header;
 mod manifest;
 mod members;
 mod names;
@@ -12,8 +14,9 @@ mod tar_writer;
 mod v1;
 mod write;
 
+pub(crate) use bytes::read_full;
 pub(crate) use describe::LAYER_SOURCES;
 pub(crate) use file::FileArchive;
-pub(crate) use outer::{looks_like_tar, read_full};
+pub(crate) use header::looks_like_tar;
 pub(crate) use stream::StreamArchive;
 pub use write::{ArchiveImage, DockerArchiveWriter};

@@ -6,13 +6,12 @@
 //! member it seeks over for complete, and gives no offsets for error texts. Header fields are
 //! decoded by the `tar` crate here too; only the framing is ours.
 
-use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::FileExt;
-use std::sync::Arc;
 
 use tar::{EntryType, Header};
 
+use super::bytes::{Skip, read_full};
+use super::header::{checksum_is_right, is_zero, number};
 use super::pax;
 use crate::LoadError;
 
@@ -20,67 +19,6 @@ const BLOCK: u64 = 512;
 
 /// Longest name, link target or set of pax records that is read.
 const MAX_EXTENSION: u64 = 1 << 20;
-
-/// A source of bytes that knows a way to pass some over.
-pub(crate) trait Skip: Read {
-    /// Passes over up to `count` bytes; fewer only at the end.
-    fn skip(&mut self, count: u64) -> io::Result<u64>;
-}
-
-/// A stream: what is passed over must be read.
-pub(crate) struct Stream<R>(pub(crate) R);
-
-impl<R: Read> Read for Stream<R> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buf)
-    }
-}
-
-impl<R: Read> Skip for Stream<R> {
-    fn skip(&mut self, count: u64) -> io::Result<u64> {
-        io::copy(&mut self.0.by_ref().take(count), &mut io::sink())
-    }
-}
-
-/// A part of a file, read by position: several may read one file at the same time.
-#[derive(Debug, Clone)]
-pub(crate) struct Extent {
-    file: Arc<File>,
-    at: u64,
-    end: u64,
-}
-
-impl Extent {
-    /// All bytes of `file` from `at` to before `end`.
-    pub(crate) fn new(file: &Arc<File>, at: u64, end: u64) -> Extent {
-        Extent {
-            file: Arc::clone(file),
-            at,
-            end,
-        }
-    }
-}
-
-impl Read for Extent {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let left = self.end.saturating_sub(self.at);
-        let want = buf.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        let Some(buf) = buf.get_mut(..want) else {
-            return Ok(0);
-        };
-        let read = self.file.read_at(buf, self.at)?;
-        self.at += read as u64;
-        Ok(read)
-    }
-}
-
-impl Skip for Extent {
-    fn skip(&mut self, count: u64) -> io::Result<u64> {
-        let skipped = count.min(self.end.saturating_sub(self.at));
-        self.at += skipped;
-        Ok(skipped)
-    }
-}
 
 /// What a member is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -493,75 +431,4 @@ struct Extensions {
     link: Option<Vec<u8>>,
     size: Option<u64>,
     sparse: bool,
-}
-
-/// True when `head`, the beginning of a member, looks like the first block of a tar.
-pub(crate) fn looks_like_tar(head: &[u8]) -> bool {
-    let mut header = Header::new_old();
-    let Some(block) = head.get(..header.as_bytes().len()) else {
-        return false;
-    };
-    header.as_mut_bytes().copy_from_slice(block);
-    // A tar without entries is zeros only.
-    is_zero(block) || checksum_is_right(&header)
-}
-
-fn is_zero(block: &[u8]) -> bool {
-    block.iter().all(|byte| *byte == 0)
-}
-
-fn checksum_is_right(header: &Header) -> bool {
-    let Ok(stored) = header.cksum() else {
-        return false;
-    };
-    let bytes = header.as_bytes();
-    let field = |index: usize| (148..156).contains(&index);
-    let byte = |(index, byte): (usize, &u8)| if field(index) { b' ' } else { *byte };
-    let unsigned: i64 = bytes.iter().enumerate().map(byte).map(i64::from).sum();
-    // Some old writers summed signed characters.
-    #[expect(clippy::cast_possible_wrap, reason = "that is what those writers did")]
-    let signed: i64 = bytes
-        .iter()
-        .enumerate()
-        .map(byte)
-        .map(|byte| i64::from(byte as i8))
-        .sum();
-    i64::from(stored) == unsigned || i64::from(stored) == signed
-}
-
-/// The size field; negative and overlong numbers are refused.
-fn number(header: &Header, offset: u64) -> Result<u64, LoadError> {
-    let wrong = |reason: &str| LoadError::Damaged {
-        offset,
-        reason: reason.to_owned(),
-    };
-    let field = header.as_bytes().get(124..136).unwrap_or_default();
-    match field.split_first() {
-        Some((first, rest)) if first & 0x80 != 0 => {
-            let (high, low) = rest.split_at(rest.len().saturating_sub(8));
-            if *first != 0x80 || high.iter().any(|byte| *byte != 0) {
-                return Err(wrong("a member's size is negative or too large"));
-            }
-            Ok(low
-                .iter()
-                .fold(0, |number, byte| (number << 8) | u64::from(*byte)))
-        }
-        _ => header
-            .entry_size()
-            .map_err(|_| wrong("a member's size is not a number")),
-    }
-}
-
-/// Reads until `buf` is full or the source ends.
-pub(crate) fn read_full(source: &mut impl Read, buf: &mut [u8]) -> io::Result<usize> {
-    let mut filled = 0;
-    while let Some(rest) = buf.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match source.read(rest) {
-            Ok(0) => break,
-            Ok(read) => filled += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(filled)
 }

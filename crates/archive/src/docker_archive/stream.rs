@@ -8,9 +8,11 @@ use std::io::{Cursor, Read};
 
 use lith_graph::compression::{self, Compression};
 
+use super::bytes::{Stream, read_full};
 use super::describe::{self, Contents, Document, MANIFEST, MAX_DOCUMENT};
+use super::header::looks_like_tar;
 use super::members::Members;
-use super::outer::{Kind, Member, Outer, Stream, looks_like_tar, read_full};
+use super::outer::{Kind, Member, Outer};
 use crate::LoadError;
 use crate::error::text;
 use crate::source::{
