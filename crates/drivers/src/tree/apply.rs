@@ -368,7 +368,7 @@ impl TreeDraft {
         }
         let fd = rustix::fs::openat(spot.dir(), hidden, handle::DIRECTORY, Mode::empty());
         let fd = fd.during("open", &place)?;
-        if !place::is_described(&stat) && self.tree.holds_nothing(spot.dir(), hidden, &place)? {
+        if self.tree.holds_nothing(spot.dir(), hidden, &stat, &place)? {
             self.tree
                 .displace(spot.dir(), hidden, &place, &mut |_, _, _| Ok(()))?;
             return self.tree.make_whiteout(&spot, hidden);
@@ -377,7 +377,7 @@ impl TreeDraft {
             return Ok(());
         }
         if !place::is_described(&stat) {
-            self.tree.note_directory(place::NOTE_FRESH, &place)?;
+            self.tree.note_fresh(&place)?;
         }
         self.tree.make_opaque(fd.as_fd(), &place)
     }

@@ -7,13 +7,13 @@ use rustix::io::Errno;
 
 use super::handle::{self, kind_of};
 use super::name;
-use super::place::is_opaque;
+use super::place::{MOST_LINKS, MOST_PARTS, is_opaque};
 use crate::error::{During, Trouble};
 
 /// A stack of layer trees, topmost first, read as an overlay mount would show them: the upper
 /// name wins, whiteouts and opaque directories hide.
 ///
-/// No handle is held on any layer, so that hundreds of them need no more than one.
+/// Few handles are held, however many layers there are.
 #[derive(Debug)]
 pub(crate) struct LowerView {
     home: OwnedFd,
@@ -21,7 +21,12 @@ pub(crate) struct LowerView {
     trees: Vec<Vec<u8>>,
     /// The directories on the way to the one asked for last, and which layers each consists of.
     way: Vec<Step>,
+    /// Handles on the last of them in each of its layers, or none when they are too many.
+    held: Vec<(usize, OwnedFd)>,
 }
+
+/// Directories of more layers than this are opened by their path each time.
+const MOST_HELD: usize = 64;
 
 #[derive(Debug)]
 struct Step {
@@ -41,8 +46,10 @@ enum Depth {
 pub(crate) struct Found {
     layer: usize,
     pub(crate) stat: Stat,
-    /// The layers that a directory consists of, if that was asked for.
-    layers: Vec<usize>,
+    /// A handle that opens nothing.
+    pub(crate) node: OwnedFd,
+    /// The further layers that a directory consists of, if that was asked for.
+    more: Vec<(usize, Option<OwnedFd>)>,
 }
 
 impl Found {
@@ -62,6 +69,7 @@ impl LowerView {
             home,
             trees,
             way: Vec::new(),
+            held: Vec::new(),
         }
     }
 
@@ -78,6 +86,7 @@ impl LowerView {
     /// Must be called when the topmost tree has changed.
     pub(crate) fn forget(&mut self) {
         self.way.clear();
+        self.held.clear();
     }
 
     /// Returns what stands at a place, the root included.
@@ -85,6 +94,7 @@ impl LowerView {
         let (parent, last) = name::split(place);
         if last.is_empty() {
             let all: Vec<usize> = (0..self.trees.len()).collect();
+            self.forget();
             return self.look_in(b"", b".", &all, Depth::Topmost);
         }
         match self.directory(parent)? {
@@ -114,7 +124,10 @@ impl LowerView {
             .zip(&parts)
             .take_while(|(step, part)| step.name == **part)
             .count();
-        self.way.truncate(same);
+        if same < self.way.len() {
+            self.way.truncate(same);
+            self.held.clear();
+        }
         let mut so_far = Vec::new();
         for (depth, part) in parts.iter().enumerate() {
             if depth >= self.way.len() {
@@ -123,12 +136,7 @@ impl LowerView {
                     None => (0..self.trees.len()).collect(),
                 };
                 match self.look_in(&so_far, part, &layers, Depth::All)? {
-                    Some(found) if found.kind() == FileType::Directory => {
-                        self.way.push(Step {
-                            name: part.to_vec(),
-                            layers: found.layers,
-                        });
-                    }
+                    Some(found) if found.kind() == FileType::Directory => self.step(part, found),
                     _ => return Ok(None),
                 }
             }
@@ -140,7 +148,21 @@ impl LowerView {
         }))
     }
 
-    /// Looks for a name in a directory that consists of `layers`.
+    fn step(&mut self, part: &[u8], found: Found) {
+        let mut layers = vec![found.layer];
+        layers.extend(found.more.iter().map(|(layer, _)| *layer));
+        self.held.clear();
+        if layers.len() <= MOST_HELD {
+            self.held.push((found.layer, found.node));
+            let more = found.more.into_iter();
+            self.held
+                .extend(more.filter_map(|(layer, node)| Some((layer, node?))));
+        }
+        let name = part.to_vec();
+        self.way.push(Step { name, layers });
+    }
+
+    /// Looks for a name in the directory that `way` leads to, and that consists of `layers`.
     fn look_in(
         &self,
         parent: &[u8],
@@ -151,10 +173,18 @@ impl LowerView {
         let mut found: Option<Found> = None;
         for layer in layers {
             let at = |what: &[u8]| name::join(parent, what);
-            let Some(dir) = self.open_in(*layer, parent).during("open", parent)? else {
-                continue;
+            let opened;
+            let dir = match self.held.iter().find(|(held, _)| held == layer) {
+                Some((_, held)) => held,
+                None => match self.open_in(*layer, parent).during("open", parent)? {
+                    Some(dir) => {
+                        opened = dir;
+                        &opened
+                    }
+                    None => continue,
+                },
             };
-            let node = match rustix::fs::openat(&dir, last, handle::NODE, Mode::empty()) {
+            let node = match rustix::fs::openat(dir, last, handle::NODE, Mode::empty()) {
                 Err(Errno::NOENT) => continue,
                 node => node.during("open", &at(last))?,
             };
@@ -164,20 +194,29 @@ impl LowerView {
                     found = Some(Found {
                         layer: *layer,
                         stat,
-                        layers: Vec::new(),
+                        node,
+                        more: Vec::new(),
                     });
                 }
                 break;
             }
-            found
-                .get_or_insert_with(|| Found {
-                    layer: *layer,
-                    stat,
-                    layers: Vec::new(),
-                })
-                .layers
-                .push(*layer);
-            if depth == Depth::Topmost || is_opaque(node.as_fd()).during("look at", &at(last))? {
+            let last_one =
+                depth == Depth::Topmost || is_opaque(node.as_fd()).during("look at", &at(last))?;
+            match &mut found {
+                None => {
+                    found = Some(Found {
+                        layer: *layer,
+                        stat,
+                        node,
+                        more: Vec::new(),
+                    });
+                }
+                Some(found) => {
+                    let held = (found.more.len() < MOST_HELD).then_some(node);
+                    found.more.push((*layer, held));
+                }
+            }
+            if last_one {
                 break;
             }
         }
@@ -209,20 +248,12 @@ impl LowerView {
         }
     }
 
-    /// Opens a directory that was found at a place.
-    pub(crate) fn open_directory(&self, found: &Found, place: &[u8]) -> Result<OwnedFd, Trouble> {
-        match self.open_in(found.layer, place).during("open", place)? {
-            Some(fd) => Ok(fd),
-            None => Err(Errno::NOENT).during("open", place),
-        }
-    }
-
     /// Returns where a name leads when the links on its way, but not the last, are followed
     /// inside the root. `None` when a directory on the way is missing.
     pub(crate) fn resolve(&mut self, path: &[u8]) -> Result<Option<Vec<u8>>, Trouble> {
         let (parent, last) = name::split(path);
         let mut ahead: Vec<Vec<u8>> = name::parts(parent).rev().map(<[u8]>::to_vec).collect();
-        let (mut place, mut links) = (Vec::new(), 0);
+        let (mut place, mut links, mut parts) = (Vec::new(), 0, 0);
         while let Some(part) = ahead.pop() {
             match part.as_slice() {
                 b"" | b"." => continue,
@@ -238,8 +269,9 @@ impl LowerView {
             };
             match found.kind() {
                 FileType::Directory => place = here,
-                FileType::Symlink if links < 40 => {
+                FileType::Symlink if links < MOST_LINKS && parts <= MOST_PARTS => {
                     links += 1;
+                    let before = ahead.len();
                     let dir = self.open_parent(&found, &here)?;
                     let target = rustix::fs::readlinkat(&dir, part.as_slice(), Vec::new())
                         .during("read", &here)?;
@@ -247,6 +279,7 @@ impl LowerView {
                         place.clear();
                     }
                     ahead.extend(name::parts(target.to_bytes()).rev().map(<[u8]>::to_vec));
+                    parts += ahead.len() - before;
                 }
                 _ => return Ok(None),
             }

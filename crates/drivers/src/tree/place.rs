@@ -17,7 +17,13 @@ use crate::error::{During, Trouble};
 pub(crate) const OPAQUE: &str = "trusted.overlay.opaque";
 
 /// More links than this in one name: they lead in a circle.
-const MOST_LINKS: u32 = 40;
+pub(crate) const MOST_LINKS: u32 = 40;
+/// So many parts may come from links while one name is followed; or a small layer of links that
+/// lead back and forth could keep us busy for days.
+pub(crate) const MOST_PARTS: usize = 1000;
+/// No place is deeper or longer than this (Linux takes paths of half the depth at once).
+const DEEPEST: usize = 8192;
+const LONGEST: usize = 64 * 1024;
 
 /// A directory of the draft.
 #[derive(Clone, Debug)]
@@ -51,7 +57,8 @@ enum Missing {
     GiveUp,
 }
 
-/// First byte of a note about a directory: nothing described it, it is as the one below.
+/// First byte of a note about directories: nothing described them, they are as those below. A
+/// number says where in the place the names of new directories start.
 pub(crate) const NOTE_IMPLIED: u8 = 0;
 /// An entry described it.
 pub(crate) const NOTE_DESCRIBED: u8 = 1;
@@ -61,6 +68,8 @@ pub(crate) const NOTE_FRESH: u8 = 2;
 /// While a draft is filled, directories that an entry described carry the sticky bit (which no
 /// umask takes away), others do not.
 pub(crate) const DESCRIBED: Mode = Mode::RWXU.union(Mode::SVTX);
+/// And of the others, those that were looked into, and hold more than whiteouts, this one.
+const HOLDS_SOMETHING: Mode = Mode::RWXU.union(Mode::XOTH);
 /// First byte of a note about what the draft hides of lower layers.
 pub(crate) const NOTE_WHITEOUT: u8 = 0;
 pub(crate) const NOTE_OPAQUE: u8 = 1;
@@ -89,7 +98,7 @@ impl Tree {
         let create = |name: &str| Log::create(work, name).during("create", name.as_bytes());
         let mut directories = create("directories")?;
         let mut root_note = Encoder::default();
-        root_note.byte(NOTE_IMPLIED).bytes(b"");
+        root_note.byte(NOTE_IMPLIED).bytes(b"").number(0);
         directories
             .push(&root_note.0)
             .during("write", b"directories")?;
@@ -169,87 +178,96 @@ impl Tree {
         missing: Missing,
         displaced: Displaced<'_>,
     ) -> Result<Option<Spot>, Trouble> {
-        // What is still to go, nearest last.
-        let mut ahead: Vec<Vec<u8>> = name::parts(path).rev().map(<[u8]>::to_vec).collect();
-        let mut at = rustix::fs::openat(self.root(), c".", handle::DIRECTORY, Mode::empty())
-            .during("open", b"")?;
-        let (mut place, mut links, mut through_link) = (Vec::new(), 0, false);
-        while let Some(part) = ahead.pop() {
-            match part.as_slice() {
-                b"" | b"." => continue,
-                b".." => {
-                    name::pop(&mut place);
-                    at = handle::open_below(self.root(), &place, handle::DIRECTORY)
-                        .during("open", &place)?;
-                    continue;
-                }
-                _ => {}
+        let mut way = Way::new(path, self.reopen(b"")?);
+        while let Some(part) = way.next_part()? {
+            if part == b".." {
+                self.note_made(&mut way)?;
+                name::pop(&mut way.place);
+                way.at = self.reopen(&way.place)?;
+                continue;
             }
-            let here = name::join(&place, &part);
-            match rustix::fs::openat(&at, part.as_slice(), handle::DIRECTORY, Mode::empty()) {
+            let opened =
+                rustix::fs::openat(&way.at, part.as_slice(), handle::DIRECTORY, Mode::empty());
+            match opened {
                 Ok(fd) => {
-                    at = fd;
-                    place = here;
+                    way.go(fd, &part);
                     continue;
                 }
                 Err(Errno::NOENT) if missing == Missing::GiveUp => return Ok(None),
                 Err(Errno::NOENT) => {
-                    at = self.make_implied(at.as_fd(), &part, &here, NOTE_IMPLIED)?;
-                    place = here;
+                    way.made_from.get_or_insert(way.place.len());
+                    let fd = make(&way, &part)?;
+                    way.go(fd, &part);
+                    way.check_depth()?;
                     continue;
                 }
                 Err(Errno::NOTDIR | Errno::LOOP) => {}
-                Err(other) => return Err(other).during("open", &here),
+                Err(other) => return Err(other).during("open", &way.here(&part)),
             }
-            let stat = handle::look(at.as_fd(), &part).during("look at", &here)?;
+            let here = way.here(&part);
+            let stat = handle::look(way.at.as_fd(), &part).during("look at", &here)?;
             let is_link = stat.is_some_and(|stat| kind_of(&stat) == FileType::Symlink);
-            if is_link && links < MOST_LINKS {
-                links += 1;
-                through_link = true;
-                let target = rustix::fs::readlinkat(&at, part.as_slice(), Vec::new())
-                    .during("read", &here)?;
-                let target = target.to_bytes();
-                if target.starts_with(b"/") {
-                    place.clear();
-                    at = rustix::fs::openat(self.root(), c".", handle::DIRECTORY, Mode::empty())
-                        .during("open", b"")?;
+            if is_link && way.links < MOST_LINKS {
+                let target = rustix::fs::readlinkat(&way.at, part.as_slice(), Vec::new());
+                let target = target.during("read", &here)?;
+                self.note_made(&mut way)?;
+                if target.to_bytes().starts_with(b"/") {
+                    way.place.clear();
+                    way.at = self.reopen(b"")?;
                 }
-                ahead.extend(name::parts(target).rev().map(<[u8]>::to_vec));
+                way.follow(target.to_bytes());
                 continue;
             }
             if missing != Missing::Make {
                 return Ok(None);
             }
-            self.displace(at.as_fd(), &part, &here, displaced)?;
-            at = self.make_implied(at.as_fd(), &part, &here, NOTE_FRESH)?;
-            self.make_opaque(at.as_fd(), &here)?;
-            place = here;
+            self.note_made(&mut way)?;
+            self.displace(way.at.as_fd(), &part, &here, displaced)?;
+            let fd = make(&way, &part)?;
+            self.note_directory(NOTE_FRESH, &here)?;
+            self.make_opaque(fd.as_fd(), &here)?;
+            way.go(fd, &part);
         }
+        self.note_made(&mut way)?;
+        let through_link = way.links > 0;
         if missing == Missing::GiveUp {
-            let spot = Spot {
-                fd: Arc::new(at),
-                place: Arc::new(place),
+            let (fd, place) = (Arc::new(way.at), Arc::new(way.place));
+            return Ok(Some(Spot {
+                fd,
+                place,
                 through_link,
-            };
-            return Ok(Some(spot));
+            }));
         }
-        Ok(Some(self.hold(path, at, place, through_link)))
+        Ok(Some(self.hold(path, way.at, way.place, through_link)))
     }
 
-    fn make_implied(
-        &mut self,
-        dir: BorrowedFd<'_>,
-        part: &[u8],
-        place: &[u8],
-        note: u8,
-    ) -> Result<OwnedFd, Trouble> {
-        rustix::fs::mkdirat(dir, part, Mode::RWXU).during("create", place)?;
-        self.note_directory(note, place)?;
-        rustix::fs::openat(dir, part, handle::DIRECTORY, Mode::empty()).during("open", place)
+    fn reopen(&self, place: &[u8]) -> Result<OwnedFd, Trouble> {
+        handle::open_below(self.root(), place, handle::DIRECTORY).during("open", place)
     }
 
-    /// Notes how a directory that no entry describes gets its attributes.
-    pub(crate) fn note_directory(&mut self, note: u8, place: &[u8]) -> Result<(), Trouble> {
+    /// Notes directories that were made on the way: one note for all, or a long name would need
+    /// room that grows with the square of its length.
+    fn note_made(&mut self, way: &mut Way) -> Result<(), Trouble> {
+        let Some(from) = way.made_from.take() else {
+            return Ok(());
+        };
+        let mut encoder = Encoder::default();
+        encoder
+            .byte(NOTE_IMPLIED)
+            .bytes(&way.place)
+            .number(from as u64);
+        self.directories
+            .push(&encoder.0)
+            .during("write", b"directories")
+            .map(drop)
+    }
+
+    /// Notes that a directory is as if nothing described it or was below it.
+    pub(crate) fn note_fresh(&mut self, place: &[u8]) -> Result<(), Trouble> {
+        self.note_directory(NOTE_FRESH, place)
+    }
+
+    fn note_directory(&mut self, note: u8, place: &[u8]) -> Result<(), Trouble> {
         let mut encoder = Encoder::default();
         encoder.byte(note).bytes(place);
         self.directories
@@ -301,36 +319,48 @@ impl Tree {
             .map(drop)
     }
 
-    /// Returns whether a directory holds nothing but whiteouts and directories that no entry
-    /// described.
+    /// Returns whether a directory that no entry described holds nothing but whiteouts and other
+    /// such directories.
     pub(crate) fn holds_nothing(
         &self,
         dir: BorrowedFd<'_>,
         last: &[u8],
+        stat: &Stat,
         place: &[u8],
     ) -> Result<bool, Trouble> {
+        if is_described(stat) || stat.st_mode & Mode::XOTH.bits() != 0 {
+            return Ok(false);
+        }
+        let nothing = self.looks_empty(dir, last).during("look into", place)?;
+        if !nothing {
+            // Once is enough: what is there stays, or makes way for something else.
+            let fd = rustix::fs::openat(dir, last, handle::DIRECTORY, Mode::empty());
+            let fd = fd.during("open", place)?;
+            rustix::fs::chmod(handle::magic_path(fd.as_fd()).as_str(), HOLDS_SOMETHING)
+                .during("set the mode of", place)?;
+        }
+        Ok(nothing)
+    }
+
+    fn looks_empty(&self, dir: BorrowedFd<'_>, last: &[u8]) -> std::io::Result<bool> {
         let open = |dir: BorrowedFd<'_>, name: &[u8]| {
             rustix::fs::openat(dir, name, handle::LISTING, Mode::empty())
                 .map_err(std::io::Error::from)
         };
-        let walk = || -> std::io::Result<bool> {
-            let mut walk = Walk::new(open(dir, last)?)?;
-            while let Some(step) = walk.next()? {
-                let Step::Entry(name, kind) = step else {
-                    continue;
-                };
-                let stat =
-                    rustix::fs::statat(walk.dir()?, name.as_slice(), AtFlags::SYMLINK_NOFOLLOW)?;
-                if kind == FileType::Directory && !is_described(&stat) {
-                    let fd = open(walk.dir()?, &name)?;
-                    walk.enter(&name, fd)?;
-                } else if !handle::is_whiteout(&stat) {
-                    return Ok(false);
-                }
+        let mut walk = Walk::new(open(dir, last)?)?;
+        while let Some(step) = walk.next()? {
+            let Step::Entry(name, kind) = step else {
+                continue;
+            };
+            let stat = rustix::fs::statat(walk.dir()?, name.as_slice(), AtFlags::SYMLINK_NOFOLLOW)?;
+            if kind == FileType::Directory && !is_described(&stat) {
+                let fd = open(walk.dir()?, &name)?;
+                walk.enter(&name, fd)?;
+            } else if !handle::is_whiteout(&stat) {
+                return Ok(false);
             }
-            Ok(true)
-        };
-        walk().during("look into", place)
+        }
+        Ok(true)
     }
 
     /// Removes what stands at a name. Files that hold payloads are told of first.
@@ -371,6 +401,85 @@ impl Tree {
         }
         Ok(Some(stat))
     }
+}
+
+/// A name on its way to a place.
+#[derive(Debug)]
+struct Way {
+    /// Parts still to go, nearest last.
+    ahead: Vec<Vec<u8>>,
+    /// The directory reached so far, and where it lies.
+    at: OwnedFd,
+    place: Vec<u8>,
+    depth: usize,
+    links: u32,
+    /// How many parts came from links.
+    parts: usize,
+    /// Length of the place below which all directories were made just now.
+    made_from: Option<usize>,
+}
+
+impl Way {
+    fn new(path: &[u8], root: OwnedFd) -> Self {
+        let ahead = name::parts(path).rev().map(<[u8]>::to_vec).collect();
+        Self {
+            ahead,
+            at: root,
+            place: Vec::new(),
+            depth: 0,
+            links: 0,
+            parts: 0,
+            made_from: None,
+        }
+    }
+
+    fn next_part(&mut self) -> Result<Option<Vec<u8>>, Trouble> {
+        if self.parts > MOST_PARTS {
+            return Err(Trouble::Refused(format!(
+                "its links lead through more than {MOST_PARTS} names"
+            )));
+        }
+        while let Some(part) = self.ahead.pop() {
+            if part != b"." {
+                return Ok(Some(part));
+            }
+        }
+        Ok(None)
+    }
+
+    fn here(&self, part: &[u8]) -> Vec<u8> {
+        name::join(&self.place, part)
+    }
+
+    fn go(&mut self, fd: OwnedFd, part: &[u8]) {
+        self.at = fd;
+        self.depth += 1;
+        name::push(&mut self.place, part);
+    }
+
+    fn follow(&mut self, target: &[u8]) {
+        self.links += 1;
+        let before = self.ahead.len();
+        self.ahead
+            .extend(name::parts(target).rev().map(<[u8]>::to_vec));
+        self.parts += self.ahead.len() - before;
+    }
+
+    fn check_depth(&self) -> Result<(), Trouble> {
+        if self.depth <= DEEPEST && self.place.len() <= LONGEST {
+            return Ok(());
+        }
+        Err(Trouble::Refused(format!(
+            "its directory is deeper than {DEEPEST} levels or its path longer than {LONGEST} bytes"
+        )))
+    }
+}
+
+fn make(way: &Way, part: &[u8]) -> Result<OwnedFd, Trouble> {
+    rustix::fs::mkdirat(&way.at, part, Mode::RWXU)
+        .and_then(|()| rustix::fs::openat(&way.at, part, handle::DIRECTORY, Mode::empty()))
+        .map_err(|error| (error, way.here(part)))
+        .or_else(|(error, here)| Err(error).during("create", &here))
 }
 
 /// Returns whether an entry described this directory of a draft.

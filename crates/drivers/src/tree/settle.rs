@@ -156,34 +156,72 @@ impl TreeDraft {
                     .map_err(Trouble::of_draft)?;
                 let done = self.finish_directory(place, &attributes);
                 done.map_err(|trouble| trouble.of_entry(&origin))?;
+            } else if kind == NOTE_FRESH {
+                let fresh = Attributes::of_nothing();
+                self.finish_directory(place, &fresh)
+                    .map_err(Trouble::of_draft)?;
             } else {
-                let attributes = match kind {
-                    NOTE_FRESH => Ok(Attributes::of_nothing()),
-                    // An opaque root still is the root of the layers below.
-                    _ if place.is_empty() => self.attributes_of(lower.look(b""), lower, b""),
-                    _ => self.attributes_of(merged.look_beneath(place), merged, place),
-                };
-                attributes
-                    .and_then(|attributes| self.finish_directory(place, &attributes))
+                let from = note.number().during("read", b"directories");
+                from.and_then(|from| self.settle_implied(place, from, lower, merged))
                     .map_err(Trouble::of_draft)?;
             }
         }
         Ok(())
     }
 
+    /// Gives directories that nothing describes the attributes of those below: all on the way to
+    /// `place` whose names start behind its first `from` bytes.
+    fn settle_implied(
+        &mut self,
+        place: &[u8],
+        from: u64,
+        lower: &mut LowerView,
+        merged: &mut LowerView,
+    ) -> Result<(), Trouble> {
+        if place.is_empty() {
+            // An opaque root still is the root of the layers below.
+            let attributes = self.attributes_of(lower.look(b"")?.as_ref(), b"")?;
+            return self.finish_directory(b"", &attributes);
+        }
+        let from = usize::try_from(from).unwrap_or(usize::MAX);
+        let (above, made) = place.split_at(from.min(place.len()));
+        let mut here = above.to_vec();
+        let mut at = match handle::open_below(self.tree.root(), above, handle::DIRECTORY) {
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(()),
+            at => at.during("open", above)?,
+        };
+        let mut beneath = true;
+        for part in name::parts(made) {
+            name::push(&mut here, part);
+            at = match rustix::fs::openat(&at, part, handle::LISTING, Mode::empty()) {
+                // Displaced by a later entry.
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(()),
+                at => at.during("open", &here)?,
+            };
+            let found = if beneath {
+                merged.look_beneath(&here)?
+            } else {
+                None
+            };
+            let found = found.filter(|found| found.kind() == FileType::Directory);
+            // Where there is no directory, there is none further down.
+            beneath = found.is_some();
+            let attributes = self.attributes_of(found.as_ref(), &here)?;
+            self.meta.finish_directory(at.as_fd(), &attributes, &here)?;
+        }
+        Ok(())
+    }
+
     fn attributes_of(
         &self,
-        found: Result<Option<Found>, Trouble>,
-        view: &LowerView,
+        found: Option<&Found>,
         place: &[u8],
     ) -> Result<Attributes<'static>, Trouble> {
-        match found? {
-            Some(found) if found.kind() == FileType::Directory => {
-                let fd = view.open_directory(&found, place)?;
-                self.meta
-                    .read(fd.as_fd(), &found.stat)
-                    .during("read the attributes of", place)
-            }
+        match found {
+            Some(found) if found.kind() == FileType::Directory => self
+                .meta
+                .read(found.node.as_fd(), &found.stat)
+                .during("read the attributes of", place),
             _ => Ok(Attributes::of_nothing()),
         }
     }

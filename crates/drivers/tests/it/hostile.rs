@@ -272,3 +272,55 @@ fn folders_are_for_their_owner_only() {
         );
     }
 }
+
+#[test]
+fn long_ways_cost_no_more_than_their_length() {
+    if !root("long_ways") {
+        return;
+    }
+    let started = std::time::Instant::now();
+    let bench = Bench::in_memory("overlay", &lith_drivers::DriverOptions::default());
+    let deep = |levels: usize| file("a/".repeat(levels) + "f", "x");
+    let base = bench.layer(None, &[deep(8000)]);
+    bench.check_comes_back(&base);
+    let upper = bench.layer(Some(&base), &[file("a/".repeat(8000) + "g", "y")]);
+    bench.check_comes_back(&upper);
+    let Err(refusal) = bench.try_layer(None, &[deep(8200)]) else {
+        panic!("too deep")
+    };
+    assert!(refusal.contains("deeper than 8192 levels"), "{refusal}");
+    let Err(refusal) = bench.try_layer(
+        None,
+        &[file(format!("{}/f", "d".repeat(250) + "/").repeat(300), "")],
+    ) else {
+        panic!("too long")
+    };
+    assert!(refusal.contains("longer than 65536 bytes"), "{refusal}");
+    // Links that lead back and forth.
+    let mut items: Vec<Item> = vec![dir("d")];
+    for n in 0..39 {
+        items.push(symlink(
+            format!("l{n}"),
+            "d/../".repeat(800) + &format!("l{}", n + 1),
+        ));
+    }
+    items.extend((0..100).map(|n| file(format!("l{}/x{n}/f", n % 3), "x")));
+    let Err(refusal) = bench.try_layer(None, &items) else {
+        panic!("too many names")
+    };
+    assert!(
+        refusal.contains("its links lead through more than 1000 names"),
+        "{refusal}"
+    );
+    // A whiteout again and again, over a directory with much to look through.
+    let mut items: Vec<Item> = (0..3000).map(|n| file(format!("w/.wh.{n}"), "")).collect();
+    items.push(file("w/z", "x"));
+    items.extend((0..3000).map(|_| file(".wh.w", "")));
+    let layer = bench.layer(None, &items);
+    bench.check_comes_back(&layer);
+    for layer in [&upper, &base] {
+        bench.driver.remove(&layer.id).unwrap();
+    }
+    bench.check_clean();
+    assert!(started.elapsed().as_secs() < 60, "{:?}", started.elapsed());
+}

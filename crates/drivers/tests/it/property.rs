@@ -213,6 +213,8 @@ fn model(lower: &Shown, items: &[Item]) -> Option<Shown> {
             self.own.retain(|p, _| p != place && !below(p, place));
             self.waiting.retain(|p, _| p != place && !below(p, place));
             self.touched.retain(|p| p != place && !below(p, place));
+            self.cut.retain(|p| !below(p, place));
+            self.opaque.retain(|p| p != place && !below(p, place));
         }
         fn holds_other(&self, place: &str) -> bool {
             self.own.get(place).is_some_and(|own| own != "d")
