@@ -1,5 +1,6 @@
 //! Killed at any moment, run many at once: the store stays right.
 
+use std::io::Write;
 use std::process::{Child, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -14,13 +15,16 @@ use crate::lith::{Driver, Lith};
 use crate::process;
 
 /// Moments at which a load is killed, spread over the time one takes.
-const MOMENTS: u32 = 12;
+const MOMENTS: u32 = 8;
 const AT_ONCE: usize = 8;
 
 pub(super) fn add(cases: &mut Cases, driver: Driver) {
     cases.add("crash/kill-9-while-loading", move |lab| killed(lab, driver));
     cases.add("crash/interrupt-while-loading", move |lab| {
-        interrupted(lab, driver)
+        interrupted(lab, driver, Pipe::Slow)
+    });
+    cases.add("crash/interrupt-while-waiting", move |lab| {
+        interrupted(lab, driver, Pipe::Stalled)
     });
     cases.add("crash/eight-loads-at-once", move |lab| at_once(lab, driver));
     cases.add("crash/loads-and-removals-at-once", move |lab| {
@@ -81,7 +85,9 @@ fn killed(lab: &Lab, driver: Driver) -> Result<String> {
             "{}: {found:?}, expected {expected:?}",
             context()
         );
-        steps::save_twice(&lith, &archive, &place).with_context(context)?;
+        let out = place.join("saved.tar");
+        lith.save(&out, &archive.names()).with_context(context)?;
+        steps::same(&archive, &Archive::open(&out)?).with_context(context)?;
         if !lab.keep {
             std::fs::remove_dir_all(&place)?;
         }
@@ -92,13 +98,21 @@ fn killed(lab: &Lab, driver: Driver) -> Result<String> {
     ))
 }
 
+/// How an archive comes in that never ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pipe {
+    /// Bit by bit: the load is at work when it is interrupted.
+    Slow,
+    /// Half of it and then nothing: the load waits for more.
+    Stalled,
+}
+
 /// SIGTERM: exit status 143, and everything undone by the command itself.
-fn interrupted(lab: &Lab, driver: Driver) -> Result<String> {
+fn interrupted(lab: &Lab, driver: Driver, how: Pipe) -> Result<String> {
     let made = lab.made()?;
-    let path = made.archive.to_string_lossy().into_owned();
+    let path = made.archive.clone();
     let folder = lab.scratch()?;
     let lith = lab.lith(driver, folder.path())?;
-    // From a pipe that is never closed: the load cannot end by itself.
     let mut command = lith.command();
     command.args(["load", "-i", "-"]).stdin(Stdio::piped());
     let mut child = command
@@ -106,19 +120,28 @@ fn interrupted(lab: &Lab, driver: Driver) -> Result<String> {
         .stderr(Stdio::piped())
         .spawn()?;
     let mut pipe = child.stdin.take().context("no pipe")?;
+    // The pipe stays open until the thread is joined, which is after the load has ended.
+    let (written, wait) = std::sync::mpsc::channel();
     let writer = std::thread::spawn(move || -> std::io::Result<_> {
-        use std::io::{Read, Write};
-        let mut part = Vec::new();
-        std::fs::File::open(path)?
-            .take(20 << 20)
-            .read_to_end(&mut part)?;
-        pipe.write_all(&part)?;
+        let bytes = std::fs::read(path)?;
+        let (start, rest) = bytes.split_at(bytes.len() / 2);
+        pipe.write_all(start)?;
+        // Nobody listens any more when the test has failed already.
+        written.send(()).ok();
+        if how == Pipe::Slow {
+            for part in rest.chunks(4096) {
+                pipe.write_all(part)?;
+                sleep(Duration::from_millis(5));
+            }
+        }
         Ok(pipe)
     });
-    sleep(Duration::from_millis(700));
+    // An error: the writer has failed, and what lith says of it is told below.
+    wait.recv_timeout(Duration::from_secs(120)).ok();
+    sleep(Duration::from_millis(500));
     guards::terminate(&child);
     let output = process::collect(child, "lith load -i - (SIGTERM)".to_owned())?;
-    // Fails when lith was gone before all was written, which is as good.
+    // Fails when lith was gone before all was written, which is what is wanted.
     writer
         .join()
         .map_err(|_| anyhow::anyhow!("writing panicked"))?
