@@ -1,13 +1,13 @@
 //! What is to be loaded, and which format it is: content decides, never a name.
 
 use std::fs::File;
-use std::io::{Cursor, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use lith_graph::compression::{self, Compression};
 
 use crate::LoadError;
-use crate::docker_archive::{FileArchive, StreamArchive, looks_like_tar, read_full};
+use crate::docker_archive::{FileArchive, StreamArchive, read_full};
 use crate::source::ImageSource;
 
 /// Where an archive comes from.
@@ -19,7 +19,7 @@ pub enum Input {
 }
 
 /// The first block of a tar is enough to tell every format.
-const HEAD: usize = 512;
+const HEAD: usize = compression::HEAD_LEN;
 
 impl Input {
     pub(crate) fn open(self) -> Result<Box<dyn ImageSource>, LoadError> {
@@ -46,24 +46,15 @@ fn open_file(path: &Path) -> Result<Box<dyn ImageSource>, LoadError> {
     let mut head = [0; HEAD];
     let read = read_full(&mut &file, &mut head).map_err(failed)?;
     let head = head.get(..read).unwrap_or_default();
-    if looks_like_tar(head) || compression::detect(head) == Compression::None {
+    if compression::detect(head) == Compression::None {
         return Ok(Box::new(FileArchive::new(file, metadata.len())));
     }
     std::io::Seek::rewind(&mut &file).map_err(failed)?;
     by_content(Box::new(file))
 }
 
-fn by_content(mut stream: Box<dyn Read + Send>) -> Result<Box<dyn ImageSource>, LoadError> {
+fn by_content(stream: Box<dyn Read + Send>) -> Result<Box<dyn ImageSource>, LoadError> {
     let failed = |source| LoadError::Read { offset: 0, source };
-    let mut head = vec![0; HEAD];
-    let read = read_full(&mut stream, &mut head).map_err(failed)?;
-    head.truncate(read);
-    // A member may be called like the first bytes of a compressed stream: a tar comes first.
-    let is_tar = looks_like_tar(&head);
-    let whole = Cursor::new(head).chain(stream);
-    if is_tar {
-        return Ok(Box::new(StreamArchive::new(whole)));
-    }
-    let (_, stream) = compression::reader(whole).map_err(failed)?;
+    let (_, stream) = compression::reader(stream).map_err(failed)?;
     Ok(Box::new(StreamArchive::new(stream)))
 }

@@ -9,6 +9,8 @@ use std::fmt;
 use std::io::{self, BufRead, BufReader, Read};
 use std::marker::PhantomData;
 
+pub use lith_tarsplit::looks_like_tar;
+
 /// A compression of the field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Compression {
@@ -44,10 +46,16 @@ impl fmt::Display for Compression {
 }
 
 /// Bytes from the start of a stream that [`detect`] wants to see; fewer are fine at its end.
-pub const MAGIC_LEN: usize = 6;
+pub const HEAD_LEN: usize = 512;
 
 /// Tells the compression of a stream from its first bytes.
+///
+/// What can be read as a tar is one: its first entry may be called like the first bytes of a
+/// compressed stream.
 pub fn detect(head: &[u8]) -> Compression {
+    if looks_like_tar(head) {
+        return Compression::None;
+    }
     // A zstd stream may begin with a skippable frame: magic 0x184D2A50 to 0x184D2A5F.
     let skippable = matches!(head, [first, 0x2a, 0x4d, 0x18, ..] if (0x50..=0x5f).contains(first));
     if head.starts_with(&[0x1f, 0x8b, 0x08]) {
@@ -76,11 +84,11 @@ const TRANSPORT_BUFFER: usize = 128 << 10;
 pub fn reader<'a>(
     transport: impl Read + Send + 'a,
 ) -> io::Result<(Compression, Box<dyn Read + Send + 'a>)> {
-    let mut head = Vec::with_capacity(MAGIC_LEN);
+    let mut head = Vec::with_capacity(HEAD_LEN);
     let mut transport = transport;
-    // A pipe may give one byte at a time: the magic must be whole before it is judged.
+    // A pipe may give one byte at a time: the head must be whole before it is judged.
     (&mut transport)
-        .take(MAGIC_LEN as u64)
+        .take(HEAD_LEN as u64)
         .read_to_end(&mut head)?;
     let compression = detect(&head);
     let whole = io::Cursor::new(head).chain(transport);
@@ -268,7 +276,7 @@ mod tests {
             .collect();
         for (compression, encode) in ENCODERS {
             let whole = encode(&data);
-            for cut in [MAGIC_LEN + 6, whole.len() / 2, whole.len() - 1] {
+            for cut in [12, whole.len() / 2, whole.len() - 1] {
                 assert!(
                     read_back(&whole[..cut]).is_err(),
                     "{compression} cut at {cut}"
@@ -296,6 +304,18 @@ mod tests {
             read_back(&whole).unwrap(),
             (Compression::Zstd, b"ab".to_vec())
         );
+    }
+
+    #[test]
+    fn a_tar_whose_first_name_looks_compressed_is_a_tar() {
+        let mut builder = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_ustar();
+        header.set_size(1);
+        builder
+            .append_data(&mut header, "BZh91AY", &b"x"[..])
+            .unwrap();
+        let whole = builder.into_inner().unwrap();
+        assert_eq!(read_back(&whole).unwrap(), (Compression::None, whole));
     }
 
     #[test]

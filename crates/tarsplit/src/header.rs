@@ -113,8 +113,7 @@ fn prefix(block: &Block, format: Format) -> Result<&[u8], Reason> {
 /// Checks the block's checksum and tells its format.
 fn format(block: &Block) -> Result<Format, Reason> {
     let stated = octal(field::<148, 8>(block)).ok_or("its checksum is not a number")?;
-    let (unsigned, signed) = checksums(block);
-    if stated != unsigned && stated != signed {
+    if !has_checksum(block, stated) {
         return Err("its checksum is wrong: not a tar header");
     }
     let magic = field::<257, 6>(block);
@@ -124,6 +123,21 @@ fn format(block: &Block) -> Result<Format, Reason> {
         b"ustar " if field::<263, 2>(block) == b" \0" => Format::Gnu,
         _ => Format::V7,
     })
+}
+
+/// Tells whether bytes are the beginning of a tar: a block of zeros, or a header whose checksum
+/// is right. Fewer than 512 bytes are no tar.
+pub fn looks_like_tar(head: &[u8]) -> bool {
+    let Some(block) = head.first_chunk::<BLOCK>() else {
+        return false;
+    };
+    block.iter().all(|&byte| byte == 0)
+        || octal(field::<148, 8>(block)).is_some_and(|stated| has_checksum(block, stated))
+}
+
+fn has_checksum(block: &Block, stated: i64) -> bool {
+    let (unsigned, signed) = checksums(block);
+    stated == unsigned || stated == signed
 }
 
 /// The sums of all bytes with the checksum field as spaces: unsigned, and signed as old Suns did.

@@ -59,6 +59,7 @@ pub use crc64::Crc64;
 pub use disassemble::{disassemble, disassemble_seekable};
 pub use error::{AssembleError, RecordError, SplitError};
 pub use frame::EXTENSION_LIMIT;
+pub use header::looks_like_tar;
 pub use metadata::{Kind, Metadata, Sparse, Timestamp};
 pub use path::clean_path;
 pub use record::{FileEntry, RecordItem, RecordReader};

@@ -4,17 +4,6 @@ use tar::Header;
 
 use crate::LoadError;
 
-/// True when `head`, the beginning of a member, looks like the first block of a tar.
-pub(crate) fn looks_like_tar(head: &[u8]) -> bool {
-    let mut header = Header::new_old();
-    let Some(block) = head.get(..header.as_bytes().len()) else {
-        return false;
-    };
-    header.as_mut_bytes().copy_from_slice(block);
-    // A tar without entries is zeros only.
-    is_zero(block) || checksum_is_right(&header)
-}
-
 pub(crate) fn is_zero(block: &[u8]) -> bool {
     block.iter().all(|byte| *byte == 0)
 }

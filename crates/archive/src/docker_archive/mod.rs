@@ -17,6 +17,5 @@ mod write;
 pub(crate) use bytes::read_full;
 pub(crate) use describe::LAYER_SOURCES;
 pub(crate) use file::FileArchive;
-pub(crate) use header::looks_like_tar;
 pub(crate) use stream::StreamArchive;
 pub use write::{ArchiveImage, DockerArchiveWriter};

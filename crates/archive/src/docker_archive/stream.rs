@@ -10,7 +10,6 @@ use lith_graph::compression::{self, Compression};
 
 use super::bytes::{Stream, read_full};
 use super::describe::{self, Contents, Document, MANIFEST, MAX_DOCUMENT};
-use super::header::looks_like_tar;
 use super::members::Members;
 use super::outer::{Kind, Member, Outer};
 use crate::LoadError;
@@ -23,7 +22,7 @@ use crate::source::{
 const MAX_KEPT: u64 = 32 << 20;
 
 /// How much of a member is looked at to tell what it is: the first block of a tar.
-const HEAD: usize = 512;
+const HEAD: usize = compression::HEAD_LEN;
 
 /// An uncompressed docker-archive in a stream.
 pub(crate) struct StreamArchive<R> {
@@ -81,7 +80,7 @@ impl<R: Read + Send> StreamArchive<R> {
             Err(source) => return Err(read_error(content.failure(), member, source)),
         };
         let compressed = compression::detect(head) != Compression::None;
-        if looks_like_tar(head) || compressed {
+        if compressed || compression::looks_like_tar(head) {
             let mut whole = Cursor::new(head).chain(content);
             let taken = passing.take(&member.path, &mut whole);
             let (_, content) = whole.into_inner();
