@@ -264,7 +264,7 @@ impl Home {
         rustix::fs::syncfs(&self.fd).map_err(|error| DriverError::io("sync", &self.path, error))
     }
 
-    /// Removes a layer; `in_use` are the layers that mounts need, with their targets.
+    /// Removes a layer that no mount needs: renamed aside first, so that it is gone in one step.
     pub(crate) fn remove(&self, id: &CacheId) -> Result<(), DriverError> {
         let work = self.work_folder()?;
         match rustix::fs::renameat(self.fd(), id.as_str(), work.fd(), "layer") {

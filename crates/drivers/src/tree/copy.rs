@@ -2,12 +2,15 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
-use rustix::fs::{FileType, Mode, SeekFrom, Stat};
+use rustix::fs::{AtFlags, FileType, Mode, SeekFrom, Stat};
 use rustix::io::Errno;
 
 use super::handle::{self, kind_of};
-use super::meta::{Attributes, Meta};
+use super::meta::Meta;
 use crate::error::{During, Trouble};
+
+/// Files up to this size are copied by one read and one write.
+const SMALL: u64 = 32 * 1024;
 
 /// Copies content the cheapest way that the file systems allow: shared blocks, a copy inside the
 /// kernel, plain reads and writes. Holes stay holes.
@@ -35,6 +38,10 @@ impl Copier {
                 Err(Errno::NOSPC) => return Err(Errno::NOSPC),
                 Err(_) => self.no_clone = true,
             }
+        }
+        if size <= SMALL {
+            // Looking for holes and asking the kernel would cost more than the copy.
+            return self.plainly(from, to, (0, 0), size);
         }
         let mut at = 0;
         while at < size {
@@ -74,6 +81,17 @@ impl Copier {
                 Err(_) => self.no_range = true,
             }
         }
+        self.plainly(from, to, (source, target), length)
+    }
+
+    /// Copies by reading and writing.
+    fn plainly(
+        &mut self,
+        from: BorrowedFd<'_>,
+        to: BorrowedFd<'_>,
+        (mut source, mut target): (u64, u64),
+        mut length: u64,
+    ) -> Result<(), Errno> {
         self.buffer.resize(128 * 1024, 0);
         while length > 0 {
             let step = usize::try_from(length)
@@ -116,14 +134,18 @@ impl Copier {
         to: (BorrowedFd<'_>, &[u8]),
         place: &[u8],
     ) -> Result<(), Trouble> {
-        let node = rustix::fs::openat(from.0, from.1, handle::NODE, Mode::empty())
-            .during("open", place)?;
+        let stat = rustix::fs::statat(from.0, from.1, AtFlags::SYMLINK_NOFOLLOW)
+            .during("look at", place)?;
+        if kind_of(&stat) == FileType::RegularFile {
+            return self.regular(meta, from, to, place);
+        }
+        let node = rustix::fs::openat(from.0, from.1, handle::NODE, Mode::empty());
+        let node = node.during("open", place)?;
         let stat = rustix::fs::fstat(&node).during("look at", place)?;
         let attributes = meta
             .read(node.as_fd(), &stat)
             .during("read the attributes of", place)?;
         match kind_of(&stat) {
-            FileType::RegularFile => self.regular(meta, from, to, &attributes, place),
             FileType::Symlink => {
                 let target =
                     rustix::fs::readlinkat(from.0, from.1, Vec::new()).during("read", place)?;
@@ -142,17 +164,19 @@ impl Copier {
         meta: &mut Meta,
         from: (BorrowedFd<'_>, &[u8]),
         to: (BorrowedFd<'_>, &[u8]),
-        attributes: &Attributes<'_>,
         place: &[u8],
     ) -> Result<(), Trouble> {
         let (source, stat) = handle::open_regular(from.0, from.1).during("open", place)?;
-        let mode = Meta::creation_mode(attributes);
+        let attributes = meta
+            .read_open(source.as_fd(), &stat)
+            .during("read the attributes of", place)?;
+        let mode = Meta::creation_mode(&attributes);
         let target =
             rustix::fs::openat(to.0, to.1, handle::CREATE, mode).during("create", place)?;
         let size = u64::try_from(stat.st_size).unwrap_or(0);
         self.content(source.as_fd(), target.as_fd(), size)
             .during("copy", place)?;
-        meta.finish_file(target.as_fd(), attributes, place)
+        meta.finish_file(target.as_fd(), &attributes, place)
     }
 }
 

@@ -283,19 +283,28 @@ impl Meta {
         stat: &Stat,
     ) -> io::Result<Attributes<'static>> {
         let path = handle::magic_path(node);
-        let names = match xattr_names(|buf| rustix::fs::listxattr(path.as_str(), buf)) {
-            Err(Errno::NOTSUP) => Vec::new(),
-            names => names?,
-        };
-        let mut xattrs = Vec::new();
-        for name in names {
-            if is_overlay_xattr(&name) || is_label(&name) {
-                continue;
-            }
-            let value = grown(|buf| rustix::fs::getxattr(path.as_str(), name.as_slice(), buf))?;
-            xattrs.push((name, value));
-        }
-        Ok(Attributes {
+        let xattrs = read_xattrs(
+            |buf| rustix::fs::listxattr(path.as_str(), buf),
+            |name, buf| rustix::fs::getxattr(path.as_str(), name, buf),
+        )?;
+        Ok(self.attributes(stat, xattrs))
+    }
+
+    /// The same for a file that is open.
+    pub(crate) fn read_open(
+        &self,
+        file: BorrowedFd<'_>,
+        stat: &Stat,
+    ) -> io::Result<Attributes<'static>> {
+        let xattrs = read_xattrs(
+            |buf| rustix::fs::flistxattr(file, buf),
+            |name, buf| rustix::fs::fgetxattr(file, name, buf),
+        )?;
+        Ok(self.attributes(stat, xattrs))
+    }
+
+    fn attributes(&self, stat: &Stat, xattrs: Vec<(Vec<u8>, Vec<u8>)>) -> Attributes<'static> {
+        Attributes {
             uid: stat.st_uid,
             gid: stat.st_gid,
             mode: stat.st_mode & 0o7777,
@@ -304,7 +313,7 @@ impl Meta {
                 nanos: u32::try_from(stat.st_mtime_nsec).unwrap_or(0),
             },
             xattrs: Cow::Owned(xattrs),
-        })
+        }
     }
 
     /// An attribute that no file of this kind, or no file on this file system, can have is left
@@ -352,6 +361,25 @@ fn ids(wanted: &Attributes<'_>) -> (Option<Uid>, Option<Gid>) {
         Some(Uid::from_raw(wanted.uid)),
         Some(Gid::from_raw(wanted.gid)),
     )
+}
+
+/// Reads all extended attributes but those that are nobody's to copy.
+fn read_xattrs(
+    list: impl Fn(&mut [u8]) -> Result<usize, Errno>,
+    get: impl Fn(&[u8], &mut [u8]) -> Result<usize, Errno>,
+) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    let names = match xattr_names(list) {
+        Err(Errno::NOTSUP) => Vec::new(),
+        names => names?,
+    };
+    let mut xattrs = Vec::new();
+    for name in names {
+        if !is_overlay_xattr(&name) && !is_label(&name) {
+            let value = grown(|buf| get(&name, buf))?;
+            xattrs.push((name, value));
+        }
+    }
+    Ok(xattrs)
 }
 
 fn xattr_names(list: impl Fn(&mut [u8]) -> Result<usize, Errno>) -> Result<Vec<Vec<u8>>, Errno> {
