@@ -1,9 +1,9 @@
 //! Saving: images out of the store into an archive.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 
-use lith_graph::{Event, Graph, Observer};
+use lith_graph::{Event, Graph, Metered, Observer};
 use lith_store::{DiffId, EventKind, LayerId, LayerRecord, Reference};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -169,13 +169,7 @@ fn put_layer(
         total: Some(layer.tar_size),
     });
     let stream = graph.tar_layer(&layer.id)?;
-    let mut metered = Metered {
-        stream,
-        label: &label,
-        observer,
-        done: 0,
-        reported: 0,
-    };
+    let mut metered = Metered::new(stream, &label, observer);
     match sink.put_layer(diff_id, layer.tar_size, &mut metered) {
         Ok(_) => {}
         Err(_) if observer.cancelled() => return Err(SaveError::Cancelled),
@@ -236,34 +230,5 @@ impl Write for Counted<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
-    }
-}
-
-const REPORT_EVERY: u64 = 1 << 20;
-
-/// Tells the observer how far a layer is.
-struct Metered<'a, R> {
-    stream: R,
-    label: &'a str,
-    observer: &'a dyn Observer,
-    done: u64,
-    reported: u64,
-}
-
-impl<R: Read> Read for Metered<'_, R> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        if self.observer.cancelled() {
-            return Err(io::Error::other("the work was cancelled"));
-        }
-        let read = self.stream.read(buf)?;
-        self.done += read as u64;
-        if self.done - self.reported >= REPORT_EVERY {
-            self.reported = self.done;
-            self.observer.event(&Event::LayerBytes {
-                label: self.label,
-                done: self.done,
-            });
-        }
-        Ok(read)
     }
 }

@@ -42,7 +42,7 @@ mod stream;
 
 pub use error::{Damage, DeleteError, GraphError, RegisterError};
 pub use graph::Graph;
-pub use observer::{Event, Observer};
+pub use observer::{Event, Metered, Observer};
 pub use register::{Descriptor, Registered};
 pub use stage::StagedLayer;
 pub use stream::LayerStream;

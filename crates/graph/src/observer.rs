@@ -1,5 +1,7 @@
 //! How long work reports what it does.
 
+use std::io::{self, Read};
+
 /// Receives what happens while layers are read and written.
 ///
 /// Nothing in the libraries prints: a command line draws a bar from these events, a
@@ -52,4 +54,47 @@ pub enum Event<'a> {
         /// One sentence, lower case, without a full stop.
         message: &'a str,
     },
+}
+
+/// How many bytes pass between two progress events.
+const REPORT_EVERY: u64 = 1 << 20;
+
+/// Passes a layer's bytes on, tells the observer how many, and stops when it asks for that.
+pub struct Metered<'a, R> {
+    source: R,
+    label: &'a str,
+    observer: &'a dyn Observer,
+    done: u64,
+    reported: u64,
+}
+
+impl<'a, R: Read> Metered<'a, R> {
+    /// Meters `source`, called `label` in the events.
+    pub fn new(source: R, label: &'a str, observer: &'a dyn Observer) -> Self {
+        Self {
+            source,
+            label,
+            observer,
+            done: 0,
+            reported: 0,
+        }
+    }
+}
+
+impl<R: Read> Read for Metered<'_, R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if self.observer.cancelled() {
+            return Err(io::Error::other("the work was cancelled"));
+        }
+        let read = self.source.read(buf)?;
+        self.done += read as u64;
+        if self.done - self.reported >= REPORT_EVERY {
+            self.reported = self.done;
+            self.observer.event(&Event::LayerBytes {
+                label: self.label,
+                done: self.done,
+            });
+        }
+        Ok(read)
+    }
 }

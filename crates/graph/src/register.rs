@@ -176,8 +176,13 @@ impl Graph {
             Some(StagedBody::Spooled(path)) => {
                 let mut file = File::open(&path).map_err(RegisterError::io("open", &path))?;
                 let parent = parent.map_or(Parent::None, Parent::Known);
-                let (applied, hashed) =
-                    self.apply(&staged.folder, parent, &mut file, |feed| feed)?;
+                let (applied, hashed) = self.apply(
+                    &staged.folder,
+                    parent,
+                    &mut file,
+                    &staged.diff_id.to_string(),
+                    &(),
+                )?;
                 if hashed.diff_id != staged.diff_id {
                     return Err(RegisterError::DiffIdMismatch {
                         expected: staged.diff_id,

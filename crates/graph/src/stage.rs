@@ -9,12 +9,9 @@ use lith_drivers::{Draft, DraftBody, Kept, Parent, TreeDraft};
 use lith_store::{DiffId, Session};
 use lith_tarsplit::Splitter;
 
-use crate::pipeline::{self, Feed, Hashed};
+use crate::pipeline::{self, Hashed};
 use crate::record::{self, RecordWriter};
-use crate::{Event, Graph, Observer, RegisterError};
-
-/// How many bytes pass between two progress events.
-const REPORT_EVERY: u64 = 1 << 20;
+use crate::{Event, Graph, Metered, Observer, RegisterError};
 
 /// A layer that was read and split, hashed and applied, but has no place in the graph yet.
 ///
@@ -131,54 +128,51 @@ impl Graph {
         observer: &dyn Observer,
     ) -> Result<(StagedBody, Hashed), RegisterError> {
         if self.driver().info().stand_alone {
-            let meter = |feed| Meter {
-                feed,
-                label,
-                observer,
-                done: 0,
-                reported: 0,
-            };
-            let (applied, hashed) = self.apply(folder, Parent::Later, transport, meter)?;
-            Ok((StagedBody::Applied(applied), hashed))
-        } else {
-            let path = folder.join("spooled.tar");
-            let (spooled, hashed) = pipeline::hashed(transport, |mut feed| spool(&path, &mut feed))
-                .map_err(RegisterError::io("start reading into", folder))?;
-            spooled?;
-            let hashed = hashed.ok_or(RegisterError::Unread)?;
-            Ok((StagedBody::Spooled(path), hashed))
+            let (applied, hashed) =
+                self.apply(folder, Parent::Later, transport, label, observer)?;
+            return Ok((StagedBody::Applied(applied), hashed));
         }
+        let path = folder.join("spooled.tar");
+        let (spooled, hashed) = pipeline::hashed(transport, |feed| {
+            spool(&path, &mut Metered::new(feed, label, observer))
+        })
+        .map_err(RegisterError::io("start reading into", folder))?;
+        spooled?;
+        let hashed = hashed.ok_or(RegisterError::Unread)?;
+        Ok((StagedBody::Spooled(path), hashed))
     }
 
     /// Fills a new draft from `transport`, and the record into `folder`.
-    pub(crate) fn apply<R: Read>(
+    pub(crate) fn apply(
         &self,
         folder: &Path,
         parent: Parent<'_>,
         transport: &mut (dyn Read + Send),
-        meter: impl FnOnce(Feed) -> R,
+        label: &str,
+        observer: &dyn Observer,
     ) -> Result<(Applied, Hashed), RegisterError> {
         let mut draft = self.driver().prepare(parent)?;
-        let (filled, hashed) = pipeline::hashed(transport, |feed| match draft.body() {
-            DraftBody::Tree(tree) => split(meter(feed), tree, folder),
-            DraftBody::Stream(sink) => io::copy(&mut meter(feed), sink)
-                .map(|bytes| Filled {
-                    tar_size: bytes,
-                    size: bytes,
-                    has_record: false,
-                })
-                .map_err(RegisterError::io("pass a layer to the driver from", folder)),
+        let (filled, hashed) = pipeline::hashed(transport, |feed| {
+            let feed = Metered::new(feed, label, observer);
+            fill(feed, draft.body(), folder)
         })
         .map_err(RegisterError::io("start reading into", folder))?;
-        let Filled {
-            tar_size,
-            size,
-            has_record,
-        } = filled?;
+        let filled = filled?;
         // The digest covers what was read, the record what was split: they must be the same.
         let hashed = hashed
-            .filter(|h| h.bytes == tar_size)
+            .filter(|h| h.bytes == filled.tar_size)
             .ok_or(RegisterError::Unread)?;
+        if filled.skipped_xattrs > 0 {
+            let count = filled.skipped_xattrs;
+            let message = format!(
+                "{label}: {count} extended attributes are not in the tree, since the file system \
+                 cannot hold them; the layer's own bytes keep them"
+            );
+            observer.event(&Event::Warning { message: &message });
+        }
+        let Filled {
+            size, has_record, ..
+        } = filled;
         Ok((
             Applied {
                 draft,
@@ -195,6 +189,23 @@ struct Filled {
     tar_size: u64,
     size: u64,
     has_record: bool,
+    skipped_xattrs: u64,
+}
+
+fn fill(mut feed: impl Read, body: DraftBody<'_>, folder: &Path) -> Result<Filled, RegisterError> {
+    match body {
+        DraftBody::Tree(tree) => split(feed, tree, folder),
+        DraftBody::Stream(sink) => {
+            let bytes = io::copy(&mut feed, sink)
+                .map_err(RegisterError::io("pass a layer to the driver from", folder))?;
+            Ok(Filled {
+                tar_size: bytes,
+                size: bytes,
+                has_record: false,
+                skipped_xattrs: 0,
+            })
+        }
+    }
 }
 
 /// Splits a tar into the record in `folder` and the files of `tree`.
@@ -216,38 +227,12 @@ fn split(feed: impl Read, tree: &mut TreeDraft, folder: &Path) -> Result<Filled,
         tar_size: summary.bytes,
         size: applied.size,
         has_record: true,
+        skipped_xattrs: applied.skipped_xattrs,
     })
 }
 
-fn spool(path: &Path, feed: &mut Feed) -> Result<(), RegisterError> {
+fn spool(path: &Path, feed: &mut impl Read) -> Result<(), RegisterError> {
     let mut file = File::create_new(path).map_err(RegisterError::io("create", path))?;
     io::copy(feed, &mut file).map_err(RegisterError::io("spool a layer to", path))?;
     Ok(())
-}
-
-/// Passes bytes on and reports how many.
-struct Meter<'a> {
-    feed: Feed,
-    label: &'a str,
-    observer: &'a dyn Observer,
-    done: u64,
-    reported: u64,
-}
-
-impl Read for Meter<'_> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        if self.observer.cancelled() {
-            return Err(io::Error::other("the work was cancelled"));
-        }
-        let read = self.feed.read(buf)?;
-        self.done += read as u64;
-        if self.done - self.reported >= REPORT_EVERY {
-            self.reported = self.done;
-            self.observer.event(&Event::LayerBytes {
-                label: self.label,
-                done: self.done,
-            });
-        }
-        Ok(read)
-    }
 }
