@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
-use std::fs;
+use std::fs::{self, File};
 use std::hash::Hash;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -69,6 +69,8 @@ pub(crate) struct Lab {
     pub(crate) keep: bool,
     pub(crate) settings: Settings,
     counter: Cell<usize>,
+    /// Held as long as this lives.
+    _lock: File,
     pub(crate) builder: Once<Podman>,
     pub(crate) built: Each<Image, Built>,
     pub(crate) archives: Each<(Image, Writer), PathBuf>,
@@ -88,6 +90,7 @@ impl Lab {
         fs::create_dir_all(work).with_context(|| format!("cannot make {}", work.display()))?;
         fs::create_dir_all(cache)?;
         let (work, cache) = (work.canonicalize()?, cache.canonicalize()?);
+        let lock = lock(&work.join("lock"))?;
         guards::sweep(&work)?;
         guards::sweep(&cache)?;
         // Only what this program makes is removed: a folder given by hand may hold other things.
@@ -104,6 +107,7 @@ impl Lab {
             keep,
             settings,
             counter: Cell::new(0),
+            _lock: lock,
             builder: Once::default(),
             built: Each::default(),
             archives: Each::default(),
@@ -195,6 +199,7 @@ impl Lab {
             podman,
             docker,
             builder,
+            _lock,
             ..
         } = self;
         machine_runs.clear();
@@ -216,4 +221,12 @@ impl Lab {
         }
         left
     }
+}
+
+/// Two runs in one folder would clear away each other's work.
+fn lock(path: &Path) -> Result<File> {
+    let file = File::create(path).with_context(|| format!("cannot make {}", path.display()))?;
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)
+        .with_context(|| format!("another run is at work: {} is locked", path.display()))?;
+    Ok(file)
 }

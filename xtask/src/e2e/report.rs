@@ -1,8 +1,16 @@
 //! What came of each case, as a line when it ends and as a table at the end.
 
 use std::fmt;
+use std::io::Write;
 
 use anyhow::{Result, bail};
+
+/// Prints a line. When nobody reads any more, the run still has to undo its mounts.
+macro_rules! say {
+    ($($text:tt)*) => {
+        writeln!(std::io::stdout(), $($text)*).ok()
+    };
+}
 
 /// A reason not to run a case, or a failure that others share.
 ///
@@ -69,7 +77,7 @@ impl Report {
             Outcome::Skipped(text) => ("SKIPPED", text),
             Outcome::Failed(text) => ("FAILED", text),
         };
-        println!(
+        say!(
             "{word:8}{name} ({seconds:.1} s) {}",
             text.replace('\n', "\n        ")
         );
@@ -85,7 +93,7 @@ impl Report {
             .max()
             .unwrap_or(0);
         let (mut passed, mut failed, mut skipped) = (0, 0, 0);
-        println!("\n{:width$}  result   seconds  what was seen", "case");
+        say!("\n{:width$}  result   seconds  what was seen", "case");
         for (name, outcome, seconds) in &self.lines {
             let (word, text) = match outcome {
                 Outcome::Passed(text) => {
@@ -102,9 +110,9 @@ impl Report {
                 }
             };
             let first = text.lines().next().unwrap_or_default();
-            println!("{name:width$}  {word:7}  {seconds:7.1}  {first}");
+            say!("{name:width$}  {word:7}  {seconds:7.1}  {first}");
         }
-        println!("\n{passed} passed, {failed} failed, {skipped} skipped");
+        say!("\n{passed} passed, {failed} failed, {skipped} skipped");
         if failed > 0 {
             bail!("{failed} cases failed");
         }

@@ -85,9 +85,7 @@ fn killed(lab: &Lab, driver: Driver) -> Result<String> {
             "{}: {found:?}, expected {expected:?}",
             context()
         );
-        let out = place.join("saved.tar");
-        lith.save(&out, &archive.names()).with_context(context)?;
-        steps::same(&archive, &Archive::open(&out)?).with_context(context)?;
+        steps::save_and_compare(&lith, &archive, &place).with_context(context)?;
         if !lab.keep {
             std::fs::remove_dir_all(&place)?;
         }

@@ -60,6 +60,13 @@ pub(crate) fn save_twice(lith: &Lith, before: &Archive, work: &Path) -> Result<(
     lith.nothing_staged()
 }
 
+/// Saves all images of `before`: the same images as went in.
+pub(crate) fn save_and_compare(lith: &Lith, before: &Archive, work: &Path) -> Result<()> {
+    let out = work.join("saved.tar");
+    lith.save(&out, &before.names())?;
+    same(before, &Archive::open(&out)?)
+}
+
 /// An error unless both archives hold the same images under the same names.
 pub(crate) fn same(before: &Archive, after: &Archive) -> Result<()> {
     match archive::compare(before, after, true)? {
