@@ -37,7 +37,7 @@ pub(crate) struct Global {
     )]
     pub(crate) driver: Option<String>,
     /// Print results and errors only
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, overrides_with = "quiet")]
     pub(crate) quiet: bool,
     /// Log to standard error: error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL", global = true, overrides_with = "log")]
@@ -54,6 +54,12 @@ pub(crate) enum Command {
     Images(ImagesArgs),
     /// Show all that is known of images, as JSON
     Inspect(InspectArgs),
+    /// Show the steps that an image was built in, the newest first
+    History(HistoryArgs),
+    /// List layers: all of them, or those of an image, the lowest first
+    Layers(LayersArgs),
+    /// Show what was done to the store, the newest last
+    Events(EventsArgs),
     /// Give an image further names
     Tag(TagArgs),
     /// Remove names, and keep the images
@@ -131,6 +137,39 @@ pub(crate) struct InspectArgs {
     #[arg(required = true, value_name = "IMAGE")]
     pub(crate) images: Vec<String>,
     /// Accepted for symmetry: the output always is JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct HistoryArgs {
+    /// The image
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: String,
+    /// Print a JSON document for programs
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct LayersArgs {
+    /// Only this image's layers
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: Option<String>,
+    /// Print a line a layer: its chain ID and its diff ID
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) ids: bool,
+    /// Print a JSON document for programs
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct EventsArgs {
+    /// Go on with what happens from now on, until interrupted
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+    /// Print a JSON document for programs, with --follow one a line
     #[arg(long)]
     pub(crate) json: bool,
 }

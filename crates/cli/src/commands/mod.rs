@@ -1,8 +1,11 @@
 //! The commands, one file each.
 
+mod events;
+mod history;
 mod images;
 mod info;
 mod inspect;
+mod layers;
 mod load;
 mod mount;
 mod names;
@@ -22,6 +25,9 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Save(args) => save::run(&open()?, args, global.quiet),
         Command::Images(args) => images::run(&open()?, args, global.quiet),
         Command::Inspect(args) => inspect::run(&open()?, args),
+        Command::History(args) => history::run(&open()?, args),
+        Command::Layers(args) => layers::run(&open()?, args),
+        Command::Events(args) => events::run(&open()?, args),
         Command::Tag(args) => names::tag(&open()?, args, global.quiet),
         Command::Untag(args) => names::untag(&open()?, args),
         Command::Rmi(args) => rmi::run(&open()?, args),

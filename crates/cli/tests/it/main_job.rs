@@ -204,3 +204,48 @@ fn images_and_inspect_say_what_is_there() {
         format!("sha256:{}", sha256(&image.layers[0]))
     );
 }
+
+#[test]
+fn history_layers_and_events_tell_of_the_image() {
+    if !is_root("history_layers_and_events_tell_of_the_image") {
+        return;
+    }
+    let lith = Lith::new("vfs");
+    let image = app();
+    lith.pipe(["load"], &docker_archive(&image));
+    let diff_ids: Vec<String> = image
+        .layers
+        .iter()
+        .map(|layer| format!("sha256:{}", sha256(layer)))
+        .collect();
+    let chain = sha256(format!("{} {}", diff_ids[0], diff_ids[1]).as_bytes());
+
+    let ids = String::from_utf8(lith.ok(["layers", "--ids", "app:1"])).unwrap();
+    let expected = format!("{0} {0}\nsha256:{chain} {1}\n", diff_ids[0], diff_ids[1]);
+    assert_eq!(ids, expected);
+    let layers = lith.json(["layers", "--json"]);
+    assert_eq!(layers.as_array().unwrap().len(), 2);
+    assert_eq!(layers[0]["held_by"], json!([]));
+    assert_eq!(layers[0]["images"].as_array().unwrap().len(), 1);
+
+    let history = lith.json(["history", "--json", "app:1"]);
+    assert_eq!(history[0]["layer"], chain);
+    assert_eq!(history.as_array().unwrap().len(), 2);
+
+    lith.ok(["tag", "app:1", "other"]);
+    let events = lith.json(["events", "--json"]);
+    let kinds: Vec<&str> = events
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|event| event["kind"].as_str().unwrap())
+        .collect();
+    assert_eq!(kinds, ["load", "tag"]);
+    assert_eq!(events[1]["subject"], "docker.io/library/other:latest");
+}
+
+#[test]
+fn options_may_be_given_twice() {
+    let lith = Lith::new("vfs");
+    assert!(lith.run(["-q", "--quiet", "--help"]).status.success());
+}

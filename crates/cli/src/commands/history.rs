@@ -1,0 +1,108 @@
+//! `lith history`: the steps that an image was built in.
+
+use anyhow::Context;
+use jiff::Timestamp;
+use lith_graph::Graph;
+use lith_store::{ImageRecord, LayerId};
+use serde::{Deserialize, Serialize};
+
+use crate::args::HistoryArgs;
+use crate::output::{self, table, text};
+
+/// A step as the config tells it; the config is the image's author's, so anything may be absent.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Told {
+    created: Option<String>,
+    created_by: Option<String>,
+    author: Option<String>,
+    comment: Option<String>,
+    empty_layer: bool,
+}
+
+#[derive(Deserialize)]
+struct Config {
+    history: Option<Vec<Told>>,
+}
+
+/// A step in `history --json`; the names are stable.
+#[derive(Serialize)]
+struct Step {
+    created: Option<String>,
+    created_by: Option<String>,
+    author: Option<String>,
+    comment: Option<String>,
+    /// The layer that the step made; none for a step that changed the config only.
+    layer: Option<String>,
+    size: u64,
+}
+
+pub(super) fn run(graph: &Graph, args: &HistoryArgs) -> anyhow::Result<()> {
+    let id = super::resolve(graph, &args.image)?;
+    let image = graph
+        .store()
+        .image(&id)?
+        .with_context(|| format!("no such image: {id}"))?;
+    let mut steps = steps(graph, &image)?;
+    steps.reverse();
+    if args.json {
+        return output::json(&steps);
+    }
+    let now = Timestamp::now();
+    let rows: Vec<Vec<String>> = steps.iter().map(|step| row(step, now)).collect();
+    output::print(&table::render(
+        &["LAYER ID", "CREATED", "SIZE", "CREATED BY", "COMMENT"],
+        &rows,
+    ))
+}
+
+/// The config's steps, each with its layer; layers that it tells nothing of come last.
+fn steps(graph: &Graph, image: &ImageRecord) -> anyhow::Result<Vec<Step>> {
+    let config: Config = serde_json::from_slice(&image.config)
+        .with_context(|| format!("the history of {} cannot be read", image.id))?;
+    let mut layers = image.layers.iter();
+    let mut steps = Vec::new();
+    for told in config.history.unwrap_or_default() {
+        let layer = if told.empty_layer {
+            None
+        } else {
+            layers.next()
+        };
+        steps.push(step(graph, told, layer)?);
+    }
+    for layer in layers {
+        steps.push(step(graph, Told::default(), Some(layer))?);
+    }
+    Ok(steps)
+}
+
+fn step(graph: &Graph, told: Told, layer: Option<&LayerId>) -> anyhow::Result<Step> {
+    let size = match layer {
+        Some(id) => graph.store().layer(id)?.map_or(0, |layer| layer.size),
+        None => 0,
+    };
+    Ok(Step {
+        created: told.created,
+        created_by: told.created_by,
+        author: told.author,
+        comment: told.comment,
+        layer: layer.map(ToString::to_string),
+        size,
+    })
+}
+
+fn row(step: &Step, now: Timestamp) -> Vec<String> {
+    let shown = |text: &Option<String>| text::escape(text.as_deref().unwrap_or_default());
+    vec![
+        step.layer
+            .as_deref()
+            .unwrap_or("<none>")
+            .chars()
+            .take(12)
+            .collect(),
+        text::ago(step.created.as_deref(), now),
+        text::size(step.size),
+        shown(&step.created_by),
+        shown(&step.comment),
+    ]
+}
