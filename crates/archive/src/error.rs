@@ -294,12 +294,21 @@ pub enum LoadError {
     Cancelled,
 }
 
+/// What was perhaps meant, as the end of a sentence.
+fn meant(similar: &[String]) -> String {
+    if similar.is_empty() {
+        String::new()
+    } else {
+        format!(" (there is: {})", join(similar))
+    }
+}
+
 /// Why names on the command line do not lead to images.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SelectError {
     /// Nothing has this name or ID.
-    #[error("no such image: {wanted}")]
+    #[error("no such image: {wanted}{}", meant(similar))]
     NotFound {
         /// What was asked for.
         wanted: String,
@@ -466,8 +475,22 @@ pub enum RemoveError {
     /// What was asked for is not there, or not clear.
     #[error(transparent)]
     Select(#[from] SelectError),
+    /// A name was to be removed, and an ID was given.
+    #[error(
+        "{wanted} is the ID of an image, not a name of it; its names: {}",
+        join(names)
+    )]
+    NotAName {
+        /// What was given.
+        wanted: String,
+        /// The image's names.
+        names: Vec<String>,
+    },
     /// Asked for by ID, and several names point there.
-    #[error("image {image} has several names: {}", crate::error::join(names))]
+    #[error(
+        "image {image} has several names, and all would go with it; force that, or remove them: {}",
+        join(names)
+    )]
     SeveralNames {
         /// The image.
         image: ImageId,

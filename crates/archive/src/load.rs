@@ -304,10 +304,11 @@ fn add_tags(images: &mut [SourceImage], tags: &[Reference]) -> Result<(), LoadEr
     }
     if let Some(image) = images.first_mut() {
         let archive = std::mem::take(&mut image.names);
-        image.names = tags.to_vec();
-        image
-            .names
-            .extend(archive.into_iter().filter(|name| !tags.contains(name)));
+        for name in tags.iter().cloned().chain(archive) {
+            if !image.names.contains(&name) {
+                image.names.push(name);
+            }
+        }
     }
     Ok(())
 }

@@ -129,11 +129,11 @@ pub fn untag(graph: &Graph, wanted: &[String]) -> Result<RemoveReport, RemoveErr
         match found.name {
             Some(name) => names.push((name, found.id)),
             None => {
-                let similar = store.names_of(&found.id)?;
-                return Err(RemoveError::Select(SelectError::NotFound {
+                let names = store.names_of(&found.id)?;
+                return Err(RemoveError::NotAName {
                     wanted: text.clone(),
-                    similar: similar.iter().map(Reference::familiar).collect(),
-                }));
+                    names: names.iter().map(Reference::familiar).collect(),
+                });
             }
         }
     }

@@ -216,8 +216,8 @@ pub(crate) struct MountArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct UmountArgs {
-    /// What to unmount
-    #[arg(required = true, value_name = "DIR")]
+    /// Where an image is mounted, or the image
+    #[arg(required = true, value_name = "DIR|ID")]
     pub(crate) targets: Vec<PathBuf>,
 }
 

@@ -5,11 +5,15 @@
 //! time, because it waits for a pipe say, ends at once: what it leaves in staging is swept by
 //! the next command, as after a kill.
 
+use std::fs::File;
+use std::io::{self, Read};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -23,18 +27,55 @@ static SIGNAL: AtomicI32 = AtomicI32::new(0);
 pub(crate) fn install() -> anyhow::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).context("cannot listen for signals")?;
     let wait = move || {
-        let Some(signal) = signals.forever().next() else {
+        let mut signals = signals.forever();
+        let Some(signal) = signals.next() else {
             return;
         };
         SIGNAL.store(signal, Ordering::Release);
-        std::thread::sleep(GRACE);
-        std::process::exit(128 + signal);
+        std::thread::spawn(move || {
+            std::thread::sleep(GRACE);
+            give_up(signal);
+        });
+        // Whoever asks twice wants it now.
+        if let Some(again) = signals.next() {
+            give_up(again);
+        }
     };
     std::thread::Builder::new()
         .name("signals".into())
         .spawn(wait)
         .context("cannot start a thread")?;
     Ok(())
+}
+
+fn give_up(signal: i32) {
+    crate::output::error::print_line("interrupted: the next command sweeps what is left");
+    std::process::exit(128 + signal);
+}
+
+/// Standard input, a fifo or a socket that stops waiting when a signal comes.
+pub(crate) struct Waiting(pub(crate) File);
+
+/// How long a read waits before it looks for a signal.
+const LOOK: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 100_000_000,
+};
+
+impl Read for Waiting {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        loop {
+            if signal().is_some() {
+                return Err(io::Error::other("interrupted"));
+            }
+            let mut ready = [PollFd::new(&self.0, PollFlags::IN)];
+            match poll(&mut ready, Some(&LOOK)) {
+                Ok(0) | Err(Errno::INTR) => {}
+                Ok(_) => return self.0.read(buf),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
 }
 
 /// The signal that told us to stop, if one has.

@@ -19,10 +19,12 @@ mod root;
 use std::process::ExitCode;
 
 use clap::Parser;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 fn main() -> ExitCode {
     let cli = args::Cli::parse();
     start_log(cli.global.log);
+    raise_file_limit();
     if let Err(error) = interrupt::install() {
         output::error::print(&error);
         return ExitCode::FAILURE;
@@ -39,6 +41,19 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
+    }
+}
+
+/// Takes all the open files that the system allows: layers of an archive are staged together,
+/// each with a few handles, and the usual limit is meant for programs that use `select`.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let most = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, most) {
+        tracing::debug!(%error, "cannot raise the limit of open files");
     }
 }
 

@@ -129,7 +129,7 @@ impl DriverError {
 #[non_exhaustive]
 pub enum ApplyError {
     /// The entry asks for something that no layer may hold.
-    #[error("entry {position} at byte {offset}, {name}: {reason}")]
+    #[error("tar entry at byte {offset} (position {position} of the record), {name}: {reason}")]
     Refused {
         /// Position in the record.
         position: u64,
@@ -141,7 +141,7 @@ pub enum ApplyError {
         reason: String,
     },
     /// The file system refused something.
-    #[error("entry {position} at byte {offset}, {name}: cannot {action} {}", path.display())]
+    #[error("tar entry at byte {offset} (position {position} of the record), {name}: cannot {action} {}", path.display())]
     Io {
         /// Position in the record.
         position: u64,
@@ -157,7 +157,9 @@ pub enum ApplyError {
         source: io::Error,
     },
     /// The stream failed inside the entry's payload.
-    #[error("entry {position} at byte {offset}, {name}: cannot read its content")]
+    #[error(
+        "tar entry at byte {offset} (position {position} of the record), {name}: cannot read its content"
+    )]
     Payload {
         /// Position in the record.
         position: u64,

@@ -6,6 +6,7 @@
 //! HOME/.work/<random>/           drafts and removals, each held by a lock
 //! ```
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -309,12 +310,17 @@ impl Home {
                 None
             }
         };
+        let on_top: HashMap<&Path, u64> = table
+            .iter()
+            .map(|entry| (entry.target.as_path(), entry.id))
+            .collect();
         let found = table.iter().filter_map(|entry| {
             let layer = ours(entry)?;
             Some(MountInfo {
                 layer,
                 target: entry.target.clone(),
                 read_only: entry.read_only,
+                covered: on_top.get(entry.target.as_path()) != Some(&entry.id),
             })
         });
         Ok(found.collect())

@@ -41,6 +41,14 @@ pub enum GraphError {
         /// What was expected and found.
         reason: String,
     },
+    /// The root's folder cannot be made.
+    #[error("cannot make folder {}", path.display())]
+    MakeRoot {
+        /// Where.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The root cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),

@@ -1,11 +1,12 @@
 //! The graph itself: a store, a driver, and what is done when they are opened.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use lith_drivers::{Driver, DriverOptions};
-use lith_store::{Intent, OpenOptions, Ownership, Session, Store, StoreError};
+use lith_store::{Intent, OpenOptions, Ownership, Root, Session, Store, StoreError};
 
 use crate::GraphError;
 
@@ -28,14 +29,11 @@ impl Graph {
     /// A root made for another driver or by a newer lith, and whatever the system refuses.
     pub fn open_root(root: &Path, options: &OpenOptions) -> Result<Self, GraphError> {
         let mut options = options.clone();
-        if options.create && options.driver.is_none() && Store::driver_of(root)?.is_none() {
-            options.driver = Some(lith_drivers::default_driver(root).to_owned());
+        if options.create && Store::driver_of(root)?.is_none() {
+            options.driver = Some(try_driver(root, &options)?);
         }
         let store = Store::open(root, &options)?;
-        let home = store.root().drivers(store.driver());
-        let mut driver_options = DriverOptions::default();
-        driver_options.ownership = ownership(store.ownership());
-        let driver = lith_drivers::open_driver(store.driver(), &home, &driver_options)?;
+        let driver = open_driver(store.driver(), store.root().path(), store.ownership())?;
         Self::open(store, driver)
     }
 
@@ -147,6 +145,50 @@ impl Graph {
             Err(_) => Ok(()),
         }
     }
+}
+
+/// Chooses the driver of a root that is to be made, and tries it there, so that no root is made
+/// for a driver that cannot work.
+fn try_driver(root: &Path, options: &OpenOptions) -> Result<String, GraphError> {
+    Store::check_place(root)?;
+    let fresh = !root.exists();
+    // It may be a file system of its own, so it is in there that is tried.
+    let place = root.join("drivers");
+    make_private(&place)?;
+    let name = match &options.driver {
+        Some(name) => name.clone(),
+        None => lith_drivers::default_driver(&place).to_owned(),
+    };
+    let ownership = options.ownership.unwrap_or_else(Ownership::of_this_user);
+    match open_driver(&name, root, ownership) {
+        Ok(_) => Ok(name),
+        Err(error) => {
+            if fresh {
+                // Only what is empty goes, and so nothing of anybody else's.
+                let _ = std::fs::remove_dir(&place).and_then(|()| std::fs::remove_dir(root));
+            }
+            Err(error)
+        }
+    }
+}
+
+fn open_driver(name: &str, root: &Path, owners: Ownership) -> Result<Box<dyn Driver>, GraphError> {
+    let mut options = DriverOptions::default();
+    options.ownership = ownership(owners);
+    let home = Root::new(root).drivers(name);
+    Ok(lith_drivers::open_driver(name, &home, &options)?)
+}
+
+/// Makes a folder and those it lies in, for their owner only, where there are none yet.
+fn make_private(path: &Path) -> Result<(), GraphError> {
+    let made = std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path);
+    made.map_err(|source| GraphError::MakeRoot {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// The store and the drivers know nothing of each other, so each has a word for this.

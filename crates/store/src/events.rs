@@ -131,6 +131,19 @@ impl Store {
         })
     }
 
+    /// Returns the newest event of a kind that concerned `subject`.
+    ///
+    /// # Errors
+    /// The index's.
+    pub fn last_event(&self, kind: EventKind, subject: &str) -> Result<Option<Event>, StoreError> {
+        let sql = "SELECT seq, time, kind, image, subject FROM events \
+                   WHERE kind = ?1 AND subject = ?2 ORDER BY seq DESC LIMIT 1";
+        self.index().read("find event", |view| {
+            let found = view.all("find event", sql, (kind.to_string(), subject), read)?;
+            Ok(found.into_iter().next())
+        })
+    }
+
     /// Returns up to `limit` events after the number `after`, oldest first.
     ///
     /// # Errors
@@ -144,16 +157,18 @@ impl Store {
                 "list events",
                 sql,
                 (crate::index::to_sql(after), limit),
-                |row| {
-                    Ok(Event {
-                        seq: crate::index::size(row, 0)?,
-                        time: row.get(1)?,
-                        kind: column(row, 2)?,
-                        image: column_opt(row, 3)?,
-                        subject: row.get(4)?,
-                    })
-                },
+                read,
             )
         })
     }
+}
+
+fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Event> {
+    Ok(Event {
+        seq: crate::index::size(row, 0)?,
+        time: row.get(1)?,
+        kind: column(row, 2)?,
+        image: column_opt(row, 3)?,
+        subject: row.get(4)?,
+    })
 }

@@ -45,13 +45,7 @@ pub(crate) fn make_root(
     for folder in root.folders() {
         effects.ensure_dir(&folder)?;
     }
-    let ownership = options.ownership.unwrap_or_else(|| {
-        if nix::unistd::geteuid().is_root() {
-            Ownership::Real
-        } else {
-            Ownership::Recorded
-        }
-    });
+    let ownership = options.ownership.unwrap_or_else(Ownership::of_this_user);
     put_word(effects, &root.driver_file(), driver)?;
     put_word(effects, &root.ownership(), ownership.as_str())?;
     effects.sync_dir(path)?;
@@ -72,7 +66,7 @@ fn put_word(effects: &Effects, path: &Path, word: &str) -> Result<(), StoreError
 
 /// Refuses to make a store in a folder that holds anything but what the making of a store
 /// that was interrupted leaves.
-fn refuse_foreign(root: &Root) -> Result<(), OpenError> {
+pub(crate) fn refuse_foreign(root: &Root) -> Result<(), OpenError> {
     const OURS: &[&str] = &[
         "archives",
         "blobs",

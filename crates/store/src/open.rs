@@ -147,7 +147,7 @@ impl Store {
         options: &OpenOptions,
         effects: Arc<Effects>,
     ) -> Result<Store, OpenError> {
-        let root = Root::new(&std::path::absolute(root).at("find", root)?);
+        let root = Root::new(&without_links(root).at("find", root)?);
         if let Some(name) = options
             .driver
             .as_deref()
@@ -185,6 +185,22 @@ impl Store {
         }))
     }
 
+    /// Tells whether a root could be made in a folder: it is not there, it is empty, or it holds
+    /// what an interrupted making leaves.
+    ///
+    /// # Errors
+    /// [`OpenError::NotAStore`] names what does not belong there.
+    pub fn check_place(root: &Path) -> Result<(), OpenError> {
+        match make::refuse_foreign(&Root::new(root)) {
+            Err(OpenError::Store(StoreError::Io { source, .. }))
+                if source.kind() == io::ErrorKind::NotFound =>
+            {
+                Ok(())
+            }
+            checked => checked,
+        }
+    }
+
     /// Returns the driver that the store at `root` was made with; `None` when there is no
     /// store.
     ///
@@ -195,12 +211,33 @@ impl Store {
     }
 }
 
+/// The path of a root without symbolic links, which the index refuses to be opened through. What
+/// is not there yet has none.
+fn without_links(root: &Path) -> io::Result<PathBuf> {
+    let root = std::path::absolute(root)?;
+    for there in root.ancestors() {
+        match there.canonicalize() {
+            Ok(real) => {
+                let rest = root.strip_prefix(there).unwrap_or(Path::new(""));
+                return Ok(if rest.as_os_str().is_empty() {
+                    real
+                } else {
+                    real.join(rest)
+                });
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(root)
+}
+
 /// Replaces the index by one made from the folders alone.
 ///
 /// # Errors
 /// [`OpenError::InUse`] when other processes have the store open.
 pub fn rebuild_index(root: &Path) -> Result<rebuild::RebuildReport, OpenError> {
-    let root = Root::new(&std::path::absolute(root).at("find", root)?);
+    let root = Root::new(&without_links(root).at("find", root)?);
     if read_word(&root.format())?.is_none() {
         return Err(OpenError::Missing {
             path: root.path().to_owned(),

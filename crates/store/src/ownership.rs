@@ -17,6 +17,16 @@ pub enum Ownership {
 }
 
 impl Ownership {
+    /// Returns what a root that this user makes gets unless it is told otherwise: only root can
+    /// give files away.
+    pub fn of_this_user() -> Ownership {
+        if nix::unistd::geteuid().is_root() {
+            Ownership::Real
+        } else {
+            Ownership::Recorded
+        }
+    }
+
     /// Returns the word for it.
     pub fn as_str(self) -> &'static str {
         match self {

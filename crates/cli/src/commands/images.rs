@@ -57,7 +57,7 @@ fn row(image: &ImageSummary) -> Row<'_> {
         id: image.id.to_string(),
         names: familiar(image),
         digest: image.manifest.as_ref().map(ToString::to_string),
-        created: image.created.as_deref(),
+        created: text::date(image.created.as_deref()),
         architecture: image.architecture.as_deref(),
         os: image.os.as_deref(),
         layers: image.layers,

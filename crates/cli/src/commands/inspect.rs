@@ -1,73 +1,137 @@
 //! `lith inspect`: all that is known of images.
 
+use std::collections::BTreeMap;
+
 use anyhow::Context;
 use lith_graph::Graph;
 use lith_store::{ImageId, ImageRecord};
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::args::InspectArgs;
-use crate::output;
+use crate::output::{self, text};
+
+/// An image in `inspect`; the names are docker's, and stable.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Document {
+    id: String,
+    repo_tags: Vec<String>,
+    repo_digests: Vec<String>,
+    parent: Option<String>,
+    created: Option<String>,
+    architecture: Option<String>,
+    variant: Option<String>,
+    os: Option<String>,
+    size: u64,
+    config: Option<Box<RawValue>>,
+    #[serde(rename = "RootFS")]
+    root_fs: RootFs,
+    history: Option<Box<RawValue>>,
+    graph_driver: GraphDriver,
+    layers: Vec<Layer>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct RootFs {
+    #[serde(rename = "Type")]
+    kind: &'static str,
+    layers: Vec<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct GraphDriver {
+    name: String,
+    data: BTreeMap<&'static str, String>,
+}
+
+#[derive(Serialize)]
+struct Layer {
+    id: String,
+    diff_id: Option<String>,
+    size: u64,
+    blobs: Vec<()>,
+}
+
+/// The parts of a config that are shown as they came: their numbers and the order of their keys
+/// are their author's.
+#[derive(Deserialize)]
+struct Config {
+    config: Option<Box<RawValue>>,
+    history: Option<Box<RawValue>>,
+    rootfs: Option<ConfigRootFs>,
+}
+
+#[derive(Deserialize)]
+struct ConfigRootFs {
+    diff_ids: Option<Vec<String>>,
+}
 
 pub(super) fn run(graph: &Graph, args: &InspectArgs) -> anyhow::Result<()> {
     let documents = args
         .images
         .iter()
         .map(|name| document(graph, &super::resolve(graph, name)?))
-        .collect::<anyhow::Result<Vec<Value>>>()?;
+        .collect::<anyhow::Result<Vec<Document>>>()?;
     output::json(&documents)
 }
 
-fn document(graph: &Graph, id: &ImageId) -> anyhow::Result<Value> {
+fn document(graph: &Graph, id: &ImageId) -> anyhow::Result<Document> {
     let store = graph.store();
     let image = store
         .image(id)?
         .with_context(|| format!("no such image: {id}"))?;
-    let config: Value = serde_json::from_slice(&image.config)
+    let config: Config = serde_json::from_slice(&image.config)
         .with_context(|| format!("the config of {id} cannot be read"))?;
-    let mut names: Vec<String> = store
+    let mut repo_tags: Vec<String> = store
         .names_of(id)?
         .iter()
         .map(|name| name.familiar())
         .collect();
-    names.sort_unstable();
-    let get = |key: &str| config.get(key).cloned().unwrap_or(Value::Null);
-    Ok(json!({
-        "Id": id.to_string(),
-        "RepoTags": names,
-        "RepoDigests": [],
-        "Parent": image.parent.as_ref().map(ToString::to_string),
-        "Created": image.created,
-        "Architecture": image.architecture,
-        "Variant": image.variant,
-        "Os": image.os,
-        "Size": image.size,
-        "Config": get("config"),
-        "RootFS": {
-            "Type": "layers",
-            "Layers": config.pointer("/rootfs/diff_ids").cloned().unwrap_or_else(|| json!([])),
+    repo_tags.sort_unstable();
+    let home = graph.driver().info().home.to_string_lossy().into_owned();
+    Ok(Document {
+        id: id.to_string(),
+        repo_tags,
+        repo_digests: Vec::new(),
+        parent: image.parent.as_ref().map(ToString::to_string),
+        created: text::date(image.created.as_deref()).map(str::to_owned),
+        architecture: image.architecture.clone(),
+        variant: image.variant.clone(),
+        os: image.os.clone(),
+        size: image.size,
+        config: config.config,
+        root_fs: RootFs {
+            kind: "layers",
+            layers: config
+                .rootfs
+                .and_then(|rootfs| rootfs.diff_ids)
+                .unwrap_or_default(),
         },
-        "History": get("history"),
-        "GraphDriver": {
-            "Name": store.driver(),
-            "Data": { "Home": graph.driver().info().home.to_string_lossy() },
+        history: config.history,
+        graph_driver: GraphDriver {
+            name: store.driver().to_owned(),
+            data: BTreeMap::from([("Home", home)]),
         },
-        "Layers": layers(graph, &image)?,
-    }))
+        layers: layers(graph, &image)?,
+    })
 }
 
-fn layers(graph: &Graph, image: &ImageRecord) -> anyhow::Result<Vec<Value>> {
+fn layers(graph: &Graph, image: &ImageRecord) -> anyhow::Result<Vec<Layer>> {
     let mut layers = Vec::new();
     for id in &image.layers {
         let layer = graph
             .store()
             .layer(id)?
             .with_context(|| format!("layer {id} of image {} is missing", image.id))?;
-        layers.push(json!({
-            "id": layer.id.to_string(),
-            "diff_id": layer.diff_id.as_ref().map(ToString::to_string),
-            "size": layer.size,
-            "blobs": [],
-        }));
+        layers.push(Layer {
+            id: layer.id.to_string(),
+            diff_id: layer.diff_id.as_ref().map(ToString::to_string),
+            size: layer.size,
+            blobs: Vec::new(),
+        });
     }
     Ok(layers)
 }

@@ -9,6 +9,7 @@ use lith_archive::{Input, LoadOptions, LoadedImage};
 use lith_graph::Graph;
 
 use crate::args::LoadArgs;
+use crate::interrupt::Waiting;
 use crate::output::progress::Progress;
 use crate::output::{self, error, text};
 
@@ -43,7 +44,7 @@ fn open(args: &LoadArgs) -> anyhow::Result<(String, Input)> {
             .context("cannot open standard input")?;
         return Ok((
             "standard input".into(),
-            Input::Stream(Box::new(fs::File::from(stdin))),
+            Input::Stream(Box::new(Waiting(stdin.into()))),
         ));
     }
     let path = std::path::PathBuf::from(&args.input);
@@ -56,7 +57,7 @@ fn open(args: &LoadArgs) -> anyhow::Result<(String, Input)> {
         bail!("{name} is a folder: loading from folders is not supported yet");
     }
     let stream = fs::File::open(&path).with_context(|| format!("cannot open {name}"))?;
-    Ok((name, Input::Stream(Box::new(stream))))
+    Ok((name, Input::Stream(Box::new(Waiting(stream)))))
 }
 
 /// One line for each name, or the ID of an image that has none, as docker prints it.

@@ -56,3 +56,15 @@ fn new_names(names: &[String]) -> anyhow::Result<Vec<lith_store::Reference>> {
     };
     names.iter().map(parse).collect()
 }
+
+/// Takes note of what was done. It is done by now, whether that can be noted or not.
+fn note(
+    graph: &lith_graph::Graph,
+    kind: lith_store::EventKind,
+    image: Option<&lith_store::ImageId>,
+    subject: &str,
+) {
+    if let Err(error) = graph.store().record_event(kind, image, Some(subject)) {
+        tracing::warn!(%error, %kind, subject, "not noted as an event");
+    }
+}

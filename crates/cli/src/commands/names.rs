@@ -17,7 +17,7 @@ pub(super) fn tag(graph: &Graph, args: &TagArgs, quiet: bool) -> anyhow::Result<
         let before = store
             .set_name(&session, name, &image)
             .with_context(|| format!("cannot name the image {}", name.familiar()))?;
-        store.record_event(EventKind::Tag, Some(&image), Some(&name.to_string()))?;
+        super::note(graph, EventKind::Tag, Some(&image), &name.to_string());
         if let Some(before) = before.filter(|before| *before != image && !quiet) {
             error::print_line(&format!("{} named {before} before", name.familiar()));
         }

@@ -19,8 +19,16 @@ pub(super) fn run(command: &TarSplitCommand) -> anyhow::Result<()> {
     }
 }
 
+/// As the reference tool makes records.
+const RECORD_MODE: u32 = 0o600;
+
 /// Writes the record of a tar, and the tar itself to standard output unless told not to.
 fn disasm(args: &DisasmArgs) -> anyhow::Result<()> {
+    if args.output.as_os_str() == "-" && !args.no_stdout {
+        bail!(
+            "record and tar would be mixed on standard output: give --no-stdout or --output FILE"
+        );
+    }
     let (name, mut tar) = if args.tar == "-" {
         if io::stdin().is_terminal() {
             bail!("a tar is not read from a terminal: name a file, or pipe one in");
@@ -40,7 +48,7 @@ fn disasm(args: &DisasmArgs) -> anyhow::Result<()> {
     } else {
         Some(file::open("-".as_ref())?)
     };
-    let record = file::open(args.output.as_os_str())?;
+    let record = file::open_with(args.output.as_os_str(), RECORD_MODE)?;
     let mut gzip = GzEncoder::new(BufWriter::new(record), flate2::Compression::default());
     let copy_to = copy.as_mut().map(|out| out as &mut dyn Write);
     let taken = if tar.metadata().is_ok_and(|metadata| metadata.is_file()) {

@@ -18,10 +18,21 @@ pub(crate) enum OutputFile {
     Direct(File),
 }
 
+/// What the file systems take.
+const LONGEST_NAME: usize = 255;
+
+/// The mode of a new output, before the user's mask.
+const MODE: u32 = 0o666;
+
 /// Opens the output that `name` says; `-` is standard output.
 ///
 /// A symbolic link is followed. A terminal is refused: nobody wants to see a tar there.
 pub(crate) fn open(name: &OsStr) -> anyhow::Result<OutputFile> {
+    open_with(name, MODE)
+}
+
+/// As [`open`], for a file that is to have another mode when it is new.
+pub(crate) fn open_with(name: &OsStr, mode: u32) -> anyhow::Result<OutputFile> {
     if name == "-" {
         let out = io::stdout();
         if out.is_terminal() {
@@ -34,29 +45,44 @@ pub(crate) fn open(name: &OsStr) -> anyhow::Result<OutputFile> {
         return Ok(OutputFile::Direct(out.into()));
     }
     let name = Path::new(name);
-    let place = target(name).with_context(|| format!("cannot write {}", name.display()))?;
-    match fs::metadata(&place) {
-        Ok(there) if there.is_dir() => bail!("{} is a folder, not a file", place.display()),
-        Ok(there) if !there.is_file() => {
-            let file = File::options().write(true).open(&place);
-            Ok(OutputFile::Direct(file.with_context(|| {
-                format!("cannot open {}", place.display())
-            })?))
-        }
-        _ => {
-            let folder = match place.parent() {
-                Some(parent) if !parent.as_os_str().is_empty() => parent,
-                _ => Path::new("."),
-            };
-            let file = tempfile::Builder::new()
-                .prefix(".lith-")
-                .suffix(".part")
-                .permissions(fs::Permissions::from_mode(0o666))
-                .tempfile_in(folder)
-                .with_context(|| format!("cannot write in {}", folder.display()))?;
-            Ok(OutputFile::Beside { file, place })
-        }
+    if name
+        .file_name()
+        .is_none_or(|last| last.len() > LONGEST_NAME)
+    {
+        bail!("{:?} is not the name of a file", name);
     }
+    let there = fs::metadata(name).ok();
+    match &there {
+        Some(there) if there.is_dir() => bail!("{} is a folder, not a file", name.display()),
+        Some(there) if !there.is_file() => {
+            let file = File::options().write(true).open(name);
+            let file = file.with_context(|| format!("cannot open {}", name.display()))?;
+            Ok(OutputFile::Direct(file))
+        }
+        _ => beside(name, there.as_ref(), mode),
+    }
+}
+
+/// Starts a regular file. One that replaces another gets its mode.
+fn beside(name: &Path, there: Option<&fs::Metadata>, mode: u32) -> anyhow::Result<OutputFile> {
+    let place = target(name).with_context(|| format!("cannot write {}", name.display()))?;
+    let folder = match place.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let file = tempfile::Builder::new()
+        .prefix(".lith-")
+        .suffix(".part")
+        .permissions(fs::Permissions::from_mode(mode))
+        .tempfile_in(folder)
+        .with_context(|| format!("cannot write in {}", folder.display()))?;
+    if let Some(there) = there {
+        let mode = fs::Permissions::from_mode(there.permissions().mode() & 0o777);
+        file.as_file()
+            .set_permissions(mode)
+            .with_context(|| format!("cannot write in {}", folder.display()))?;
+    }
+    Ok(OutputFile::Beside { file, place })
 }
 
 /// Follows symbolic links to where the output is to stand, which need not be there yet.
@@ -125,6 +151,19 @@ mod tests {
         out.write_all(b"whole").unwrap();
         out.finish().unwrap();
         assert_eq!(fs::read(&place).unwrap(), b"whole");
+    }
+
+    #[test]
+    fn a_file_that_is_replaced_keeps_its_mode() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("out");
+        fs::write(&place, "old").unwrap();
+        fs::set_permissions(&place, fs::Permissions::from_mode(0o600)).unwrap();
+        open(place.as_os_str()).unwrap().finish().unwrap();
+        assert_eq!(
+            fs::metadata(&place).unwrap().permissions().mode() & 0o7777,
+            0o600
+        );
     }
 
     #[test]

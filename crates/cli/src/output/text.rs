@@ -48,6 +48,11 @@ pub(crate) fn size(bytes: u64) -> String {
     format!("{value:.digits$} {unit}")
 }
 
+/// A date for programs: what is no RFC 3339 time is none.
+pub(crate) fn date(text: Option<&str>) -> Option<&str> {
+    text.filter(|text| text.parse::<Timestamp>().is_ok())
+}
+
 /// How long ago an RFC 3339 time was; what is no such time is shown as nothing.
 pub(crate) fn ago(created: Option<&str>, now: Timestamp) -> String {
     let Some(created) = created.and_then(|text| text.parse::<Timestamp>().ok()) else {

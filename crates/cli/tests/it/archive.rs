@@ -39,6 +39,8 @@ pub(crate) fn layer(entries: &[Entry<'_>]) -> Vec<u8> {
 pub(crate) struct Image {
     pub(crate) layers: Vec<Vec<u8>>,
     pub(crate) names: Vec<&'static str>,
+    /// Tells images of the same layers apart.
+    pub(crate) author: &'static str,
 }
 
 impl Image {
@@ -51,7 +53,7 @@ impl Image {
         // Spaces that no encoder writes show whether the bytes survive.
         let config: Value = json!({
             "architecture": "amd64", "os": "linux", "created": "2020-01-02T03:04:05Z",
-            "config": {"Cmd": ["sh"]},
+            "author": self.author, "config": {"Cmd": ["sh"]},
             "rootfs": {"type": "layers", "diff_ids": diff_ids},
         });
         format!("{config:#} \n").into_bytes()

@@ -9,6 +9,7 @@ fn image() -> Image {
     Image {
         layers: vec![layer(&[("file", Some(&[b'x'; 5000]))])],
         names: vec!["app:1"],
+        author: "",
     }
 }
 

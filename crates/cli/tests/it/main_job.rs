@@ -25,6 +25,7 @@ fn app() -> Image {
     Image {
         layers: vec![base, changes],
         names: vec!["app:1", "registry.example:5000/app:1"],
+        author: "",
     }
 }
 
@@ -248,4 +249,132 @@ fn history_layers_and_events_tell_of_the_image() {
 fn options_may_be_given_twice() {
     let lith = Lith::new("vfs");
     assert!(lith.run(["-q", "--quiet", "--help"]).status.success());
+}
+
+#[test]
+fn a_root_that_is_not_there_gets_the_best_driver() {
+    if !is_root("a_root_that_is_not_there_gets_the_best_driver") {
+        return;
+    }
+    // The same folder, made before and made by the command: the same driver works in both.
+    let lith = Lith::new("");
+    std::fs::create_dir(lith.path("there")).unwrap();
+    let drivers = ["there", "not/there/yet"].map(|root| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_lith"));
+        command.env_remove("LITH_ROOT").env("LITH_DRIVER", "");
+        let output = command
+            .arg("--root")
+            .arg(lith.path(root))
+            .arg("images")
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        fs::read_to_string(lith.path(root).join("driver")).unwrap()
+    });
+    assert_eq!(drivers[0], drivers[1]);
+}
+
+#[test]
+fn device_files_and_pipes_are_written_directly() {
+    if !is_root("device_files_and_pipes_are_written_directly") {
+        return;
+    }
+    let lith = Lith::new("vfs");
+    lith.pipe(["load"], &docker_archive(&app()));
+    let saved = lith.ok(["save", "app:1"]);
+    assert!(lith.ok(["save", "-o", "/dev/stdout", "app:1"]) == saved);
+    assert!(lith.ok(["save", "-o", "/dev/null", "app:1"]).is_empty());
+}
+
+#[test]
+fn a_mount_knows_its_image_though_others_share_its_layer() {
+    if !is_root("a_mount_knows_its_image_though_others_share_its_layer") {
+        return;
+    }
+    let lith = Lith::new("overlay");
+    let mut ids = Vec::new();
+    for author in ["a", "b", "c"] {
+        let image = Image { author, ..app() };
+        ids.push(format!("sha256:{}", sha256(&image.config())));
+        lith.pipe(["load"], &docker_archive(&image));
+    }
+    for id in &ids {
+        let target = lith.path("mounted");
+        lith.ok(["mount", id, target.to_str().unwrap()]);
+        let mounts = lith.json(["mounts", "--json"]);
+        lith.ok(["umount", target.to_str().unwrap()]);
+        assert_eq!(mounts[0]["image"], *id);
+    }
+}
+
+#[test]
+fn a_name_that_is_nearly_right_is_answered_with_the_right_one() {
+    if !is_root("a_name_that_is_nearly_right_is_answered_with_the_right_one") {
+        return;
+    }
+    let lith = Lith::new("vfs");
+    lith.pipe(["load"], &docker_archive(&app()));
+    let error = lith.fails(["save", "ap:1"]);
+    assert!(error.contains("ap:1") && error.contains("app:1"), "{error}");
+}
+
+#[test]
+fn a_root_behind_a_link_is_a_root() {
+    if !is_root("a_root_behind_a_link_is_a_root") {
+        return;
+    }
+    let lith = Lith::new("vfs");
+    fs::create_dir(lith.path("real")).unwrap();
+    std::os::unix::fs::symlink("real", lith.path("link")).unwrap();
+    for root in ["link", "link/below"] {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_lith"));
+        command
+            .arg("--root")
+            .arg(lith.path(root))
+            .args(["--driver", "vfs", "images"]);
+        let output = command.output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{root}: {error}");
+        fs::remove_dir_all(lith.path("real")).unwrap();
+        fs::create_dir(lith.path("real")).unwrap();
+    }
+}
+
+#[test]
+fn a_driver_that_cannot_work_makes_no_root() {
+    let lith = Lith::new("no-such-driver");
+    let error = lith.fails(["images"]);
+    assert!(error.contains("no-such-driver"), "{error}");
+    assert!(!lith.root().exists());
+}
+
+#[test]
+fn what_lies_on_top_of_a_mount_is_left_alone() {
+    if !is_root("what_lies_on_top_of_a_mount_is_left_alone") {
+        return;
+    }
+    let lith = Lith::new("overlay");
+    lith.pipe(["load"], &docker_archive(&app()));
+    let target = lith.path("mounted");
+    let mounted = target.to_str().unwrap();
+    lith.ok(["mount", "app:1", mounted]);
+    let on_top = std::process::Command::new("mount")
+        .args(["-t", "tmpfs", "on-top", mounted])
+        .status()
+        .unwrap();
+    let refused = lith.run(["umount", mounted]);
+    let off = std::process::Command::new("umount")
+        .arg(mounted)
+        .status()
+        .unwrap();
+    // The image may go while it is mounted; its layers go with the mount.
+    lith.ok(["rmi", "app:1", "registry.example:5000/app:1"]);
+    lith.ok(["umount", mounted]);
+    assert!(on_top.success() && off.success());
+    assert_eq!(refused.status.code(), Some(1));
+    lith.assert_empty();
 }

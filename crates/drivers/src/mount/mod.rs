@@ -101,6 +101,8 @@ pub struct MountInfo {
     pub target: PathBuf,
     /// Whether nothing can be written.
     pub read_only: bool,
+    /// Whether something was mounted on top of it since: an unmount there would take that away.
+    pub covered: bool,
 }
 
 /// Unmounts what is mounted on a directory, whoever mounted it.

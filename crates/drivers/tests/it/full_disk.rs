@@ -65,7 +65,7 @@ fn a_full_disk_is_named_and_leaves_nothing() {
         ]);
         let mut draft = bench.driver.prepare(Parent::Known(&base.id)).unwrap();
         let error = fill(draft.body(), &stream[..], &bench.temp.path().join("kept")).unwrap_err();
-        assert!(error.starts_with("entry 3 at byte 6"), "{error}");
+        assert!(error.starts_with("tar entry at byte 6"), "{error}");
         assert!(
             error.contains("big/two: cannot write big/two: No space left on device"),
             "{error}"
