@@ -60,7 +60,7 @@ fn open(args: &LoadArgs) -> anyhow::Result<(String, Input)> {
     Ok((name, Input::Stream(Box::new(Waiting(stream)))))
 }
 
-/// One line for each name, or the ID of an image that has none, as docker prints it.
+/// One line for each name, or the ID of an image that has none.
 fn print(image: &LoadedImage, quiet: bool) -> anyhow::Result<()> {
     for (name, from) in &image.moved {
         if !quiet {
@@ -68,7 +68,7 @@ fn print(image: &LoadedImage, quiet: bool) -> anyhow::Result<()> {
         }
     }
     if image.names.is_empty() {
-        return output::line(&format!("Loaded image ID: {}", image.id));
+        return output::line(&format!("Loaded image: {}", image.id));
     }
     for name in &image.names {
         output::line(&format!("Loaded image: {}", name.familiar()))?;
