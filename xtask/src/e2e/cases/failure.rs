@@ -277,7 +277,7 @@ fn full_disk(lab: &Lab, driver: Driver) -> Result<String> {
     needs_root()?;
     let folder = lab.scratch()?;
     let place = folder.path().join("disk");
-    let disk = Mounted::fresh_ext4(&place, 24 << 20)?;
+    let disk = Mounted::fresh_ext4(&place, 16 << 20)?;
     let before = before_at(lab, driver, folder, &place)?;
     let made = lab.made()?;
     let archive = made.archive.to_string_lossy();
@@ -286,7 +286,7 @@ fn full_disk(lab: &Lab, driver: Driver) -> Result<String> {
     before.unchanged()?;
     drop(disk);
     Ok(format!(
-        "a disk of 24 MB, an image of {}",
+        "a disk of 16 MB, an image of {}",
         steps::megabytes(made.bytes)
     ))
 }

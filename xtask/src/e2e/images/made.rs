@@ -40,8 +40,8 @@ struct Plan {
 pub(crate) fn small(folder: &Path) -> Result<Made> {
     let plan = Plan {
         name: "e2e/made:small",
-        lower: (&["/etc", "/usr/share/zoneinfo"], 12 << 20),
-        upper: (&["/usr/bin", "/usr/lib"], 30 << 20),
+        lower: (&["/etc", "/usr/share/zoneinfo"], 5 << 20),
+        upper: (&["/usr/bin", "/usr/lib"], 16 << 20),
     };
     let mut layers = layers(&plan, folder)?;
     layers.push(beyond(folder)?);
