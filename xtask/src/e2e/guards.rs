@@ -19,20 +19,30 @@ pub(crate) struct Mounted {
 impl Mounted {
     /// A fresh ext4 file system of `bytes` (a sparse file beside `target`) on `target`.
     pub(crate) fn fresh_ext4(target: &Path, bytes: u64) -> Result<Mounted> {
+        // No lazy work behind our back: it would disturb what is timed.
+        Mounted::ext4(
+            target,
+            bytes,
+            &["-E", "lazy_itable_init=0,lazy_journal_init=0"],
+        )
+    }
+
+    /// The same, large and made in a moment: the kernel finishes it while it is used.
+    pub(crate) fn roomy_ext4(target: &Path, bytes: u64) -> Result<Mounted> {
+        Mounted::ext4(
+            target,
+            bytes,
+            &["-E", "lazy_itable_init=1,lazy_journal_init=1"],
+        )
+    }
+
+    fn ext4(target: &Path, bytes: u64, options: &[&str]) -> Result<Mounted> {
         let image = target.with_extension("ext4");
         fs::File::create(&image)
             .and_then(|file| file.set_len(bytes))
             .with_context(|| format!("cannot make {}", image.display()))?;
         let mut mkfs = Command::new("mkfs.ext4");
-        // No lazy work behind our back: it would disturb what is timed.
-        mkfs.args([
-            "-q",
-            "-F",
-            "-m",
-            "0",
-            "-E",
-            "lazy_itable_init=0,lazy_journal_init=0",
-        ]);
+        mkfs.args(["-q", "-F", "-m", "0"]).args(options);
         process::run(mkfs.arg(&image))?.ok()?;
         Mounted::mount(&["-t", "ext4", "-o", "loop"], &image, target)
     }
@@ -177,7 +187,17 @@ pub(crate) fn mounts_below(folder: &Path) -> Result<Vec<PathBuf>> {
 
 /// Unmounts everything at or below `folder`; gives what was there.
 pub(crate) fn sweep(folder: &Path) -> Result<Vec<PathBuf>> {
-    let found = mounts_below(folder)?;
+    unmount_all(mounts_below(folder)?)
+}
+
+/// The same, `folder` itself left alone.
+pub(crate) fn sweep_inside(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = mounts_below(folder)?;
+    found.retain(|target| target != folder);
+    unmount_all(found)
+}
+
+fn unmount_all(found: Vec<PathBuf>) -> Result<Vec<PathBuf>> {
     for target in &found {
         unmount(target);
     }

@@ -11,11 +11,14 @@ use anyhow::{Context, Result};
 use tempfile::TempDir;
 
 use super::cases::machine::MachineRun;
-use super::guards;
+use super::guards::{self, Mounted};
 use super::images::{Built, Image, Made, Writer};
 use super::peers::{Docker, Podman, Reference, Settings};
 use super::report::{Stop, skip};
 use crate::lith::{Driver, Lith};
+
+/// Size of the work folder's own file system; its file is sparse.
+const ROOM: u64 = 32 << 30;
 
 /// Something that is made when it is first asked for; a failure is kept, too.
 pub(crate) struct Once<T>(OnceCell<Result<T, Stop>>);
@@ -69,6 +72,8 @@ pub(crate) struct Lab {
     pub(crate) keep: bool,
     pub(crate) settings: Settings,
     counter: Cell<usize>,
+    /// What the work folder is on, where it has a file system of its own.
+    disk: Option<Mounted>,
     /// Held as long as this lives.
     _lock: File,
     pub(crate) builder: Once<Podman>,
@@ -91,15 +96,16 @@ impl Lab {
         fs::create_dir_all(cache)?;
         let (work, cache) = (work.canonicalize()?, cache.canonicalize()?);
         let lock = lock(&work.join("lock"))?;
-        guards::sweep(&work)?;
-        guards::sweep(&cache)?;
+        guards::sweep_inside(&cache)?;
         // Only what this program makes is removed: a folder given by hand may hold other things.
         let work = work.join("lab");
+        guards::sweep(&work)?;
         if work.exists() {
             fs::remove_dir_all(&work)
                 .with_context(|| format!("cannot clear {}", work.display()))?;
         }
         fs::create_dir(&work)?;
+        let disk = if keep { None } else { disk(&work)? };
         let settings = Settings::new(&work.join("home"))?;
         Ok(Lab {
             program,
@@ -107,6 +113,7 @@ impl Lab {
             keep,
             settings,
             counter: Cell::new(0),
+            disk,
             _lock: lock,
             builder: Once::default(),
             built: Each::default(),
@@ -199,6 +206,7 @@ impl Lab {
             podman,
             docker,
             builder,
+            disk,
             _lock,
             ..
         } = self;
@@ -206,7 +214,7 @@ impl Lab {
         standing.clear();
         drop((docker, podman, builder));
         let mut left = Vec::new();
-        match guards::sweep(&work) {
+        match guards::sweep_inside(&work) {
             Ok(mounts) => left.extend(
                 mounts
                     .iter()
@@ -214,6 +222,9 @@ impl Lab {
             ),
             Err(error) => left.push(format!("{error:#}")),
         }
+        // With the file system all that is in it goes at once.
+        drop(disk);
+        fs::remove_file(image(&work)).ok();
         if keep {
             println!("kept: {}", work.display());
         } else if let Err(error) = fs::remove_dir_all(&work) {
@@ -221,6 +232,32 @@ impl Lab {
         }
         left
     }
+}
+
+/// A fresh file system on `work`, where this user may mount one and there is room for it.
+///
+/// Cases make and remove hundreds of thousands of files. On a large file system in use (an
+/// ext4 without journal, above all, which searches past every inode freed of late) that can take
+/// longer than everything else.
+fn disk(work: &Path) -> Result<Option<Mounted>> {
+    let there = rustix::fs::statvfs(work).with_context(|| format!("{}", work.display()))?;
+    let free = there.f_bavail.saturating_mul(there.f_frsize);
+    if free < ROOM || !rustix::process::geteuid().is_root() {
+        return Ok(None);
+    }
+    match Mounted::roomy_ext4(work, ROOM) {
+        Ok(disk) => Ok(Some(disk)),
+        Err(error) => {
+            eprintln!("note: working without a file system of its own: {error:#}");
+            fs::remove_file(image(work)).ok();
+            Ok(None)
+        }
+    }
+}
+
+/// The file that the work folder's own file system is in.
+fn image(work: &Path) -> PathBuf {
+    work.with_extension("ext4")
 }
 
 /// Two runs in one folder would clear away each other's work.
