@@ -43,8 +43,8 @@ pub struct Registered {
     pub new: bool,
     /// The digest of its uncompressed tar.
     pub diff_id: Option<DiffId>,
-    /// Bytes of regular files, as docker counts.
-    pub size: u64,
+    /// Bytes of regular files, as docker counts; `None` when nobody has counted them.
+    pub size: Option<u64>,
     /// Bytes of the uncompressed tar.
     pub tar_size: u64,
 }
@@ -122,7 +122,7 @@ impl Graph {
         let record = LayerRecord {
             parent: descriptor.parent,
             diff_id: Some(staged.diff_id),
-            size: applied.size,
+            size: Some(applied.size),
             tar_size: staged.tar_size,
             has_record: applied.has_record,
             ..LayerRecord::new(descriptor.id, cache.as_str())

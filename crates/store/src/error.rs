@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
 
+use crate::digest::LayerId;
+
 /// An error of the store itself, whatever the operation was.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -61,6 +63,21 @@ pub enum StoreError {
         path: PathBuf,
         /// What was found, and what was expected.
         reason: String,
+    },
+    /// A layer is not there.
+    #[error("no such layer: {layer}")]
+    NoLayer {
+        /// The layer.
+        layer: LayerId,
+    },
+    /// A file of a layer cannot have this name.
+    #[error(
+        "{name:?} cannot be the name of a further file of a layer: expected letters, digits, \
+         '.', '_' and '-', and none of the names with a meaning"
+    )]
+    LayerFileName {
+        /// The name.
+        name: String,
     },
     /// The caller's part of a recovery did not succeed; it is tried again next time.
     #[error("cannot remove abandoned tree {cache}: {source}")]

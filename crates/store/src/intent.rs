@@ -34,6 +34,11 @@ pub enum Intent {
         /// The driver's ID of its tree.
         cache: String,
     },
+    /// What a layer says of itself is about to change.
+    DescribeLayer {
+        /// The layer.
+        id: LayerId,
+    },
     /// An image is about to be published, and then to get names.
     Image {
         /// The image.

@@ -187,6 +187,7 @@ impl Work<'_, '_> {
         match intent {
             Intent::Layer { id, cache } => self.settle_layer(id, cache),
             Intent::RemoveLayer { id, cache } => self.settle_removal(id, cache),
+            Intent::DescribeLayer { id } => layers::revise::reindex(self.store, id),
             Intent::Image { id, names } => self.settle_image(id, names),
             Intent::RemoveImage { id } => self.settle_image_removal(id),
             Intent::Name { name } => names::reindex(self.store, name),
@@ -275,9 +276,11 @@ impl Work<'_, '_> {
         let removal = match self.store.take_unclaimed_layer(self.session, id) {
             Ok(removal) => removal,
             Err(RemoveLayerError::Store(error)) => return Err(error),
-            Err(RemoveLayerError::NotFound { .. } | RemoveLayerError::InUse { .. }) => {
-                return Ok(());
-            }
+            Err(
+                RemoveLayerError::NotFound { .. }
+                | RemoveLayerError::InUse { .. }
+                | RemoveLayerError::OtherLock { .. },
+            ) => return Ok(()),
         };
         self.abandon(&removal.record.cache.clone())?;
         removal.finish()?;

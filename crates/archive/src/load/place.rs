@@ -235,7 +235,7 @@ impl<'a> Placer<'a> {
             let id = LayerId::from(chain);
             if let Some(record) = self.there.get(&id) {
                 stack.reused += 1;
-                stack.size += record.size;
+                stack.size += record.size.unwrap_or(0);
             } else {
                 let descriptor = Descriptor::chain(parent, &layer.diff_id);
                 let placed = self.register(image.id, layer, &descriptor, staged.remove(chain))?;
@@ -245,7 +245,7 @@ impl<'a> Placer<'a> {
                 } else {
                     stack.reused += 1;
                 }
-                stack.size += placed.size;
+                stack.size += placed.size.unwrap_or(0);
                 self.hold(&id)?;
             }
             stack.layers.push(id);

@@ -34,7 +34,8 @@ struct Step {
     comment: Option<String>,
     /// The layer that the step made; none for a step that changed the config only.
     layer: Option<String>,
-    size: u64,
+    /// Null when nobody has counted it.
+    size: Option<u64>,
 }
 
 pub(super) fn run(graph: &Graph, args: &HistoryArgs) -> anyhow::Result<()> {
@@ -78,8 +79,8 @@ fn steps(graph: &Graph, image: &ImageRecord) -> anyhow::Result<Vec<Step>> {
 
 fn step(graph: &Graph, told: Told, layer: Option<&LayerId>) -> anyhow::Result<Step> {
     let size = match layer {
-        Some(id) => graph.store().layer(id)?.map_or(0, |layer| layer.size),
-        None => 0,
+        Some(id) => graph.store().layer(id)?.and_then(|layer| layer.size),
+        None => Some(0),
     };
     Ok(Step {
         created: told.created,
@@ -101,7 +102,7 @@ fn row(step: &Step, now: Timestamp) -> Vec<String> {
             .take(12)
             .collect(),
         text::ago(step.created.as_deref(), now),
-        text::size(step.size),
+        step.size.map_or_else(|| "<unknown>".to_owned(), text::size),
         shown(&step.created_by),
         shown(&step.comment),
     ]

@@ -40,7 +40,7 @@ pub(super) fn run(graph: &Graph, args: &JsonArgs) -> anyhow::Result<()> {
         driver_status: graph.driver().status()?.into_iter().collect(),
         ownership: store.ownership().as_str(),
         images: store.images()?.len(),
-        size: layers.iter().map(|layer| layer.size).sum(),
+        size: layers.iter().filter_map(|layer| layer.size).sum(),
         layers: layers.len(),
         names: store.names()?.len(),
         unclaimed_layers: store.unclaimed_layers()?.len(),

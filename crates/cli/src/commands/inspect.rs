@@ -51,7 +51,7 @@ struct GraphDriver {
 struct Layer {
     id: String,
     diff_id: Option<String>,
-    size: u64,
+    size: Option<u64>,
     blobs: Vec<()>,
 }
 

@@ -14,7 +14,7 @@ struct Row {
     id: String,
     diff_id: Option<String>,
     parent: Option<String>,
-    size: u64,
+    size: Option<u64>,
     images: Vec<String>,
     held_by: Vec<String>,
     blobs: Vec<()>,
@@ -43,7 +43,7 @@ pub(super) fn run(graph: &Graph, args: &LayersArgs) -> anyhow::Result<()> {
                     .as_deref()
                     .map_or_else(|| "<none>".to_owned(), short),
                 row.diff_id.clone().unwrap_or_else(|| "<none>".to_owned()),
-                text::size(row.size),
+                row.size.map_or_else(|| "<unknown>".to_owned(), text::size),
                 row.images.len().to_string(),
             ]
         })

@@ -7,7 +7,8 @@ use rusqlite::Row;
 use crate::digest::{ImageId, LayerId};
 use crate::error::StoreError;
 use crate::images::{ImageRecord, ImageSummary, folder, table};
-use crate::index::{View, column, column_opt, size};
+use crate::index::{View, column, column_opt};
+use crate::layers;
 use crate::reference::Reference;
 use crate::store::Store;
 
@@ -74,6 +75,7 @@ struct Use {
     layers: usize,
     size: u64,
     unique_size: u64,
+    uncounted: usize,
 }
 
 fn summaries(view: &View<'_>) -> Result<Vec<ImageSummary>, StoreError> {
@@ -86,6 +88,7 @@ fn summaries(view: &View<'_>) -> Result<Vec<ImageSummary>, StoreError> {
         image.layers = used.layers;
         image.size = used.size;
         image.unique_size = used.unique_size;
+        image.uncounted = used.uncounted;
         Ok((row.get(8)?, image))
     })?;
     // `None` is less than any date: last.
@@ -108,6 +111,7 @@ fn summary(row: &Row<'_>) -> rusqlite::Result<ImageSummary> {
         layers: 0,
         size: 0,
         unique_size: 0,
+        uncounted: 0,
     })
 }
 
@@ -116,8 +120,10 @@ fn summary(row: &Row<'_>) -> rusqlite::Result<ImageSummary> {
 fn uses(view: &View<'_>) -> Result<HashMap<i64, Use>, StoreError> {
     let action = "list layers of images";
     let sql = "SELECT num, size FROM layers INDEXED BY layers_size";
-    let sizes: HashMap<i64, u64> = view
-        .all(action, sql, [], |row| Ok((row.get(0)?, size(row, 1)?)))?
+    let sizes: HashMap<i64, Option<u64>> = view
+        .all(action, sql, [], |row| {
+            Ok((row.get(0)?, layers::table::size(row, 1)?))
+        })?
         .into_iter()
         .collect();
     // Ordered by layer, so that those of one layer stand together.
@@ -128,13 +134,15 @@ fn uses(view: &View<'_>) -> Result<HashMap<i64, Use>, StoreError> {
         let Some((layer, first)) = one_layer.first() else {
             continue;
         };
-        let size = sizes.get(layer).copied().unwrap_or(0);
+        let counted = sizes.get(layer).copied().flatten();
+        let size = counted.unwrap_or(0);
         let mut last = None;
         for (_, image) in one_layer {
             let used = uses.entry(*image).or_default();
             used.layers += 1;
             if last != Some(*image) {
                 used.size = used.size.saturating_add(size);
+                used.uncounted += usize::from(counted.is_none());
             }
             last = Some(*image);
         }

@@ -66,6 +66,8 @@ pub struct ImageSummary {
     pub size: u64,
     /// Bytes of file content in layers that no other image has.
     pub unique_size: u64,
+    /// Number of its layers whose content nobody has counted: the sizes are without them.
+    pub uncounted: usize,
 }
 
 /// What can go wrong with images.

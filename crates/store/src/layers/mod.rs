@@ -4,6 +4,7 @@ pub(crate) mod hold;
 pub(crate) mod publish;
 mod query;
 pub(crate) mod remove;
+pub(crate) mod revise;
 pub(crate) mod table;
 
 use std::path::Path;
@@ -22,6 +23,8 @@ pub use remove::{Removal, RemoveLayerError};
 pub(crate) const DESCRIPTION: &str = "layer.json";
 /// The file in a layer's folder that keeps it though no image has it.
 pub(crate) const KEEP: &str = "keep";
+/// The folder in a layer's folder for payloads that its tree cannot give back.
+pub(crate) const KEPT: &str = "kept";
 
 /// What is known of a layer: the content of its `layer.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,8 +37,9 @@ pub struct LayerRecord {
     pub diff_id: Option<DiffId>,
     /// The driver's ID of its tree.
     pub cache: String,
-    /// Bytes of file content, as docker counts.
-    pub size: u64,
+    /// Bytes of file content, as docker counts; `None` when nobody has counted them
+    /// ([`Store::set_layer_size`](crate::Store::set_layer_size)).
+    pub size: Option<u64>,
     /// Bytes of the uncompressed tar.
     pub tar_size: u64,
     /// Whether its folder has a record to give the tar back exactly.
@@ -51,14 +55,15 @@ pub struct LayerRecord {
 }
 
 impl LayerRecord {
-    /// Describes a layer without parent, content and record, registered now.
+    /// Describes a layer without parent and record, whose content nobody has counted,
+    /// registered now.
     pub fn new(id: LayerId, cache: impl Into<String>) -> LayerRecord {
         LayerRecord {
             id,
             parent: None,
             diff_id: None,
             cache: cache.into(),
-            size: 0,
+            size: None,
             tar_size: 0,
             has_record: false,
             created: crate::time::now(),

@@ -37,6 +37,14 @@ pub enum RemoveLayerError {
         /// [`Store::take_unclaimed_layer`] minds.
         kept: bool,
     },
+    /// The caller holds the lock of another layer.
+    #[error("removing layer {layer} wants its lock, not that of layer {locked}")]
+    OtherLock {
+        /// The layer.
+        layer: LayerId,
+        /// The layer whose lock is held.
+        locked: LayerId,
+    },
     /// Anything else.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -97,7 +105,21 @@ impl Store {
         session: &Session,
         id: &LayerId,
     ) -> Result<Removal, RemoveLayerError> {
-        take(self, session, id, false)
+        take(self, self.lock_layer(id)?, session, id, false)
+    }
+
+    /// As [`Store::take_layer_for_removal`] for a caller that holds the layer's lock, which
+    /// goes into what this returns; with an error it is let go.
+    ///
+    /// # Errors
+    /// As [`Store::take_layer_for_removal`], and [`RemoveLayerError::OtherLock`].
+    pub fn take_layer_for_removal_locked(
+        &self,
+        lock: LayerLock,
+        session: &Session,
+        id: &LayerId,
+    ) -> Result<Removal, RemoveLayerError> {
+        take(self, lock, session, id, false)
     }
 
     /// As [`Store::take_layer_for_removal`], but refuses a [kept](Store::keep_layer) layer
@@ -110,17 +132,37 @@ impl Store {
         session: &Session,
         id: &LayerId,
     ) -> Result<Removal, RemoveLayerError> {
-        take(self, session, id, true)
+        take(self, self.lock_layer(id)?, session, id, true)
+    }
+
+    /// As [`Store::take_unclaimed_layer`] for a caller that holds the layer's lock, which goes
+    /// into what this returns; with an error it is let go.
+    ///
+    /// # Errors
+    /// As [`Store::take_unclaimed_layer`], and [`RemoveLayerError::OtherLock`].
+    pub fn take_unclaimed_layer_locked(
+        &self,
+        lock: LayerLock,
+        session: &Session,
+        id: &LayerId,
+    ) -> Result<Removal, RemoveLayerError> {
+        take(self, lock, session, id, true)
     }
 }
 
 fn take(
     store: &Store,
+    lock: LayerLock,
     session: &Session,
     id: &LayerId,
     mind_keep: bool,
 ) -> Result<Removal, RemoveLayerError> {
-    let lock = store.lock_layer(id)?;
+    if lock.id() != id {
+        return Err(RemoveLayerError::OtherLock {
+            layer: *id,
+            locked: *lock.id(),
+        });
+    }
     let Some(record) = store.layer(id)? else {
         return Err(RemoveLayerError::NotFound { layer: *id });
     };

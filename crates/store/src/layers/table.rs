@@ -43,10 +43,7 @@ pub(crate) fn number(view: &View<'_>, id: &LayerId) -> Result<Option<i64>, Store
 }
 
 pub(crate) fn insert(view: &View<'_>, record: &LayerRecord, kept: bool) -> Result<(), StoreError> {
-    let text = serde_json::to_string(record).map_err(|error| StoreError::Damaged {
-        path: view.path.to_owned(),
-        reason: error.to_string(),
-    })?;
+    let text = to_text(view, record)?;
     view.execute(
         "add layer",
         "INSERT INTO layers (id, parent, diff_id, cache, size, synced, kept, record)
@@ -56,13 +53,43 @@ pub(crate) fn insert(view: &View<'_>, record: &LayerRecord, kept: bool) -> Resul
             record.parent.map(|parent| parent.hex()),
             record.diff_id.map(|diff| diff.to_string()),
             &record.cache,
-            to_sql(record.size),
+            size_to_sql(record.size),
             record.synced,
             kept,
             text,
         ),
     )?;
     Ok(())
+}
+
+/// What the column `size` holds of a size that nobody has counted.
+const UNCOUNTED: i64 = -1;
+
+fn size_to_sql(size: Option<u64>) -> i64 {
+    size.map_or(UNCOUNTED, to_sql)
+}
+
+/// Reads a column that holds the size of a layer.
+pub(crate) fn size(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<u64>> {
+    match row.get(at)? {
+        UNCOUNTED => Ok(None),
+        _ => crate::index::size(row, at).map(Some),
+    }
+}
+
+/// Brings the row of a layer in line with its record; leaves alone what only the index knows.
+pub(crate) fn update(view: &View<'_>, record: &LayerRecord) -> Result<(), StoreError> {
+    let text = to_text(view, record)?;
+    let sql = "UPDATE layers SET size = ?2, record = ?3 WHERE id = ?1";
+    let row = (record.id.hex(), size_to_sql(record.size), text);
+    view.execute("describe layer", sql, row).map(drop)
+}
+
+fn to_text(view: &View<'_>, record: &LayerRecord) -> Result<String, StoreError> {
+    serde_json::to_string(record).map_err(|error| StoreError::Damaged {
+        path: view.path.to_owned(),
+        reason: error.to_string(),
+    })
 }
 
 /// Removes a layer's row and those of its holders.

@@ -67,7 +67,7 @@ pub(crate) fn record(name: &str, parent: Option<&str>) -> LayerRecord {
     LayerRecord {
         parent: parent.map(layer_id),
         diff_id: Some(DiffId::of_bytes(name.as_bytes())),
-        size: 1000,
+        size: Some(1000),
         tar_size: 2000,
         has_record: true,
         ..LayerRecord::new(
@@ -142,11 +142,22 @@ pub(crate) struct State {
     pub(crate) layers: BTreeSet<LayerId>,
     pub(crate) images: BTreeSet<ImageId>,
     pub(crate) names: BTreeMap<String, ImageId>,
+    /// What is put into layers later: sizes, and the file `json`.
+    pub(crate) later: BTreeMap<LayerId, Later>,
 }
+
+pub(crate) type Later = (Option<u64>, Option<Vec<u8>>);
 
 /// What the index says.
 pub(crate) fn state(store: &Store) -> State {
+    let json = |id: &LayerId| store.layer_file(id, "json").unwrap();
     State {
+        later: store
+            .layers()
+            .unwrap()
+            .into_iter()
+            .map(|layer| (layer.id, (layer.size, json(&layer.id))))
+            .collect(),
         layers: store
             .layers()
             .unwrap()

@@ -167,6 +167,14 @@ fn remove_image(store: &Store, session: &Session) -> Result<(), Box<dyn std::err
     Ok(())
 }
 
+fn set_size(store: &Store, session: &Session) -> Result<(), Box<dyn std::error::Error>> {
+    Ok(store.set_layer_size(session, &layer_id("a"), 7)?)
+}
+
+fn set_file(store: &Store, session: &Session) -> Result<(), Box<dyn std::error::Error>> {
+    Ok(store.set_layer_file(session, &layer_id("a"), "json", b"{}")?)
+}
+
 fn remove_layer(store: &Store, session: &Session) -> Result<(), Box<dyn std::error::Error>> {
     Ok(delete_layer(store, session, "lone")?)
 }
@@ -193,6 +201,12 @@ fn death_while_setting_a_name() {
 }
 
 #[test]
+fn death_while_revising_a_layer() {
+    dies_anywhere(set_size);
+    dies_anywhere(set_file);
+}
+
+#[test]
 fn death_while_removing_a_name() {
     dies_anywhere(remove_name);
 }
@@ -215,6 +229,8 @@ fn full_disk_at_any_step() {
         move_name,
         remove_name,
         remove_image,
+        set_size,
+        set_file,
     ] {
         fails_anywhere(op);
     }

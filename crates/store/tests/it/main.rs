@@ -13,4 +13,5 @@ mod layers;
 mod open;
 mod processes;
 mod rebuild;
+mod revise;
 mod scale;
