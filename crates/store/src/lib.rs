@@ -76,7 +76,7 @@ pub use images::publish::PublishedImage;
 pub use images::{ImageError, ImageRecord, ImageSummary};
 pub use intent::{Intent, IntentGuard, PlannedName};
 pub use layers::{
-    LayerRecord, PublishLayerError, Published, Removal, RemoveLayerError, RetainError,
+    LayerRecord, LayerUse, PublishLayerError, Published, Removal, RemoveLayerError, RetainError,
 };
 pub use names::NameError;
 pub use open::{OpenError, OpenOptions, rebuild_index};

@@ -1,6 +1,6 @@
 //! Questions about images; listings are answered by the index alone.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use rusqlite::Row;
 
@@ -46,6 +46,16 @@ impl Store {
         self.index().read("list images", summaries)
     }
 
+    /// Lists those of these images that are there, with the same numbers and in the same order
+    /// as [`Store::images`]. The cost depends on what is asked for only.
+    ///
+    /// # Errors
+    /// The index's.
+    pub fn images_of(&self, ids: &[ImageId]) -> Result<Vec<ImageSummary>, StoreError> {
+        self.index()
+            .read("list images", |view| some_summaries(view, ids))
+    }
+
     /// Returns the images that have a layer.
     ///
     /// # Errors
@@ -82,7 +92,7 @@ fn summaries(view: &View<'_>) -> Result<Vec<ImageSummary>, StoreError> {
     let mut uses = uses(view)?;
     let sql = "SELECT num, id, manifest, parent, created, architecture, os, variant, created_at
                FROM images";
-    let mut images: Vec<(Option<i64>, ImageSummary)> = view.all("list images", sql, [], |row| {
+    let images: Vec<Dated> = view.all("list images", sql, [], |row| {
         let mut image = summary(row)?;
         let used = uses.remove(&row.get(0)?).unwrap_or_default();
         image.layers = used.layers;
@@ -91,11 +101,69 @@ fn summaries(view: &View<'_>) -> Result<Vec<ImageSummary>, StoreError> {
         image.uncounted = used.uncounted;
         Ok((row.get(8)?, image))
     })?;
-    // `None` is less than any date: last.
-    images.sort_by(|(a, one), (b, other)| b.cmp(a).then_with(|| one.id.cmp(&other.id)));
-    let mut images: Vec<ImageSummary> = images.into_iter().map(|(_, image)| image).collect();
+    let mut images = sorted(images);
     add_names(view, &mut images)?;
     Ok(images)
+}
+
+/// A line of a listing with what it is sorted by.
+type Dated = (Option<i64>, ImageSummary);
+
+/// Newest first.
+fn sorted(mut images: Vec<Dated>) -> Vec<ImageSummary> {
+    // `None` is less than any date: last.
+    images.sort_by(|(a, one), (b, other)| b.cmp(a).then_with(|| one.id.cmp(&other.id)));
+    images.into_iter().map(|(_, image)| image).collect()
+}
+
+fn some_summaries(view: &View<'_>, ids: &[ImageId]) -> Result<Vec<ImageSummary>, StoreError> {
+    let sql = "SELECT num, id, manifest, parent, created, architecture, os, variant, created_at
+               FROM images WHERE id = ?1";
+    let ids: BTreeSet<&ImageId> = ids.iter().collect();
+    let mut images: Vec<Dated> = Vec::with_capacity(ids.len());
+    for id in ids {
+        let found = view.first("list images", sql, [id.to_string()], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get(8)?, summary(row)?))
+        })?;
+        let Some((number, date, mut image)) = found else {
+            continue;
+        };
+        add_sizes(view, number, &mut image)?;
+        image.names = table::names(view, id)?;
+        image.names.sort_by_cached_key(Reference::familiar);
+        images.push((date, image));
+    }
+    Ok(sorted(images))
+}
+
+/// The layers of an image with their sizes, and whether another image has them too. Layers of
+/// many images are not gone through: the look-ups end at the first other one.
+const PARTS: &str = "
+    SELECT p.layer, l.size,
+           EXISTS (SELECT 1 FROM image_layers o WHERE o.layer = p.layer AND o.image < p.image)
+           OR EXISTS (SELECT 1 FROM image_layers o WHERE o.layer = p.layer AND o.image > p.image)
+    FROM image_layers p JOIN layers l ON l.num = p.layer WHERE p.image = ?1";
+
+/// Sums up the sizes of one image's layers, as [`uses`] does for all.
+fn add_sizes(view: &View<'_>, number: i64, image: &mut ImageSummary) -> Result<(), StoreError> {
+    let parts: Vec<(i64, Option<u64>, bool)> =
+        view.all("list layers of images", PARTS, [number], |row| {
+            Ok((row.get(0)?, layers::table::size(row, 1)?, row.get(2)?))
+        })?;
+    image.layers = parts.len();
+    let mut counted = BTreeSet::new();
+    for (layer, size, shared) in parts {
+        if !counted.insert(layer) {
+            continue;
+        }
+        image.uncounted += usize::from(size.is_none());
+        let size = size.unwrap_or(0);
+        image.size = image.size.saturating_add(size);
+        if !shared {
+            image.unique_size = image.unique_size.saturating_add(size);
+        }
+    }
+    Ok(())
 }
 
 fn summary(row: &Row<'_>) -> rusqlite::Result<ImageSummary> {

@@ -159,12 +159,14 @@ pub(crate) fn of_session(store: &Store, id: &SessionId) -> Result<Vec<LayerId>, 
 
 /// All sessions that hold anything, alive or not.
 pub(crate) fn all_sessions(store: &Store) -> Result<Vec<SessionId>, StoreError> {
+    // From one session to the next, however many layers each of them holds.
+    let sql = "WITH RECURSIVE s (id) AS (
+                   SELECT min(session) FROM holders
+                   UNION ALL
+                   SELECT (SELECT min(session) FROM holders WHERE session > s.id) FROM s
+                   WHERE s.id IS NOT NULL)
+               SELECT id FROM s WHERE id IS NOT NULL";
     store.index().read("find holders", |view| {
-        view.all(
-            "find holders",
-            "SELECT DISTINCT session FROM holders",
-            [],
-            |row| column(row, 0),
-        )
+        view.all("find holders", sql, [], |row| column(row, 0))
     })
 }

@@ -1,5 +1,6 @@
 //! Layers: their records, publication, holders and removal.
 
+mod bulk;
 pub(crate) mod hold;
 pub(crate) mod publish;
 mod query;
@@ -15,6 +16,7 @@ use serde_json::{Map, Value};
 use crate::digest::{DiffId, LayerId};
 use crate::error::{IoContext, StoreError};
 
+pub use bulk::LayerUse;
 pub use hold::RetainError;
 pub use publish::{PublishLayerError, Published};
 pub use remove::{Removal, RemoveLayerError};

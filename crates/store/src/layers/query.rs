@@ -145,36 +145,33 @@ impl Store {
     }
 }
 
+/// A layer with its ancestors, top first, as far as they are there. Numbers fall from child to
+/// parent, so that a loop ends.
+const CHAIN: &str = "
+    WITH RECURSIVE up (num, parent) AS (
+        SELECT num, parent FROM layers WHERE id = ?1
+        UNION ALL
+        SELECT l.num, l.parent FROM up JOIN layers l ON l.id = up.parent WHERE l.num < up.num)
+    SELECT l.record, l.synced FROM up JOIN layers l ON l.num = up.num ORDER BY up.num DESC";
+
 fn chain(view: &View<'_>, id: &LayerId) -> Result<Vec<LayerRecord>, StoreError> {
-    let damaged = |reason| StoreError::IndexDamaged {
-        path: view.path.to_owned(),
-        reason,
-    };
-    let mut chain: Vec<LayerRecord> = Vec::new();
-    let mut last = i64::MAX;
-    let mut next = Some(*id);
-    while let Some(id) = next {
-        let sql = "SELECT record, synced, num FROM layers WHERE id = ?1";
-        let row = view.first("follow parents", sql, [id.hex()], |row| {
-            Ok((table::read(row)?, row.get::<_, i64>(2)?))
-        })?;
-        let Some((record, number)) = row else {
-            return match chain.last() {
-                None => Ok(chain),
-                Some(child) => Err(damaged(format!(
-                    "layer {} has no parent {id} here",
-                    child.id
-                ))),
-            };
-        };
-        // Numbers fall from child to parent: a chain that does not is a loop.
-        if number >= last {
-            return Err(damaged(format!("layer {id} comes after its own child")));
-        }
-        last = number;
-        next = record.parent;
-        chain.push(record);
-    }
+    let mut chain = view.all("follow parents", CHAIN, [id.hex()], table::read)?;
     chain.reverse();
+    if let Some(LayerRecord {
+        id,
+        parent: Some(parent),
+        ..
+    }) = chain.first()
+    {
+        let reason = if table::exists(view, parent)? {
+            format!("layer {parent} comes after its own child {id}")
+        } else {
+            format!("layer {id} has no parent {parent} here")
+        };
+        return Err(StoreError::IndexDamaged {
+            path: view.path.to_owned(),
+            reason,
+        });
+    }
     Ok(chain)
 }
