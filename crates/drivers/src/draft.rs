@@ -1,18 +1,19 @@
 //! Drafts of the drivers that keep trees.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use rustix::fs::Mode;
 
-use crate::driver::{Draft, DraftBody, Parent, Placed};
+use crate::driver::{Draft, DraftBody, Parent, Parked, Placed};
 use crate::error::{DriverError, Trouble};
 use crate::home::{Facts, Home};
 use crate::id::CacheId;
-use crate::tree::TreeDraft;
 use crate::tree::handle;
 use crate::tree::lower::LowerView;
 use crate::tree::settle::Form;
-use crate::work::WorkFolder;
+use crate::tree::{ParkedDraft, TreeDraft};
+use crate::work::{ParkedFolder, WorkFolder};
 
 const LAYER: &str = "layer";
 
@@ -22,12 +23,26 @@ pub(crate) type Chain = fn(&Home, &CacheId) -> Result<Vec<String>, DriverError>;
 /// A layer being filled.
 #[derive(Debug)]
 pub(crate) struct LayerDraft {
-    home: Arc<Home>,
     tree: TreeDraft,
+    work: WorkFolder,
+    plan: Plan,
+}
+
+/// A layer that was filled, and waits.
+#[derive(Debug)]
+struct ParkedLayer {
+    tree: ParkedDraft,
+    work: ParkedFolder,
+    plan: Plan,
+}
+
+/// How a draft becomes a layer.
+#[derive(Debug)]
+struct Plan {
+    home: Arc<Home>,
     form: Form,
     chain: Chain,
     prepared: Option<Option<CacheId>>,
-    work: WorkFolder,
 }
 
 impl LayerDraft {
@@ -50,24 +65,30 @@ impl LayerDraft {
         let path = format!("{LAYER}/{}", home.tree);
         rustix::fs::mkdirat(work.fd(), LAYER, Mode::RWXU).map_err(failed)?;
         rustix::fs::mkdirat(work.fd(), path.as_str(), Mode::RWXU).map_err(failed)?;
-        let root =
-            handle::open_below(work.fd(), path.as_bytes(), handle::LISTING).map_err(failed)?;
-        let folder = work
-            .fd()
-            .try_clone_to_owned()
-            .map_err(|error| DriverError::io("open", work.path(), error))?;
+        let (folder, root) = open_tree(&work, home)?;
         let below = format!("{}/{path}", work.below_home()).into_bytes();
         let tree =
             TreeDraft::new(folder, root, below, home.ownership).map_err(Trouble::of_draft)?;
-        Ok(Self {
+        let plan = Plan {
             home: Arc::clone(home),
-            tree,
             form,
             chain,
             prepared,
-            work,
-        })
+        };
+        Ok(Self { tree, work, plan })
     }
+}
+
+/// The work folder and the tree in it, both open.
+fn open_tree(work: &WorkFolder, home: &Home) -> Result<(OwnedFd, OwnedFd), DriverError> {
+    let path = format!("{LAYER}/{}", home.tree);
+    let root = handle::open_below(work.fd(), path.as_bytes(), handle::LISTING)
+        .map_err(|error| DriverError::io("open", work.path(), error))?;
+    let folder = work
+        .fd()
+        .try_clone_to_owned()
+        .map_err(|error| DriverError::io("open", work.path(), error))?;
+    Ok((folder, root))
 }
 
 impl Draft for LayerDraft {
@@ -75,8 +96,44 @@ impl Draft for LayerDraft {
         DraftBody::Tree(&mut self.tree)
     }
 
+    fn park(self: Box<Self>) -> Result<Box<dyn Parked>, DriverError> {
+        if self.tree.is_failed() {
+            return Err(DriverError::Incomplete);
+        }
+        Ok(Box::new(ParkedLayer {
+            tree: self.tree.park()?,
+            work: self.work.park(),
+            plan: self.plan,
+        }))
+    }
+
     fn commit(
-        mut self: Box<Self>,
+        self: Box<Self>,
+        id: &CacheId,
+        parent: Option<&CacheId>,
+    ) -> Result<Placed, DriverError> {
+        self.plan.commit(self.tree, self.work, id, parent)
+    }
+}
+
+impl Parked for ParkedLayer {
+    fn commit(
+        self: Box<Self>,
+        id: &CacheId,
+        parent: Option<&CacheId>,
+    ) -> Result<Placed, DriverError> {
+        let work = self.work.open()?;
+        let (folder, root) = open_tree(&work, &self.plan.home)?;
+        let tree = self.tree.open(folder, root).map_err(Trouble::of_draft)?;
+        self.plan.commit(tree, work, id, parent)
+    }
+}
+
+impl Plan {
+    fn commit(
+        &self,
+        mut tree: TreeDraft,
+        work: WorkFolder,
         id: &CacheId,
         parent: Option<&CacheId>,
     ) -> Result<Placed, DriverError> {
@@ -88,11 +145,11 @@ impl Draft for LayerDraft {
             let (prepared, given) = (named(prepared.as_ref()), named(parent));
             return Err(DriverError::OtherParent { prepared, given });
         }
-        if self.tree.is_failed() {
+        if tree.is_failed() {
             return Err(DriverError::Incomplete);
         }
         if self.home.exists(id)? {
-            self.work.remove()?;
+            work.remove()?;
             return Ok(Placed::AlreadyThere);
         }
         let trees = match parent {
@@ -102,10 +159,10 @@ impl Draft for LayerDraft {
         let home = self.home.fd().try_clone_to_owned();
         let home = home.map_err(|error| DriverError::io("open", &self.home.path, error))?;
         let mut lower = LowerView::new(home, trees.into_iter().map(String::into_bytes).collect());
-        self.tree.settle(&mut lower, self.form)?;
-        let facts = Facts::new(parent, self.tree.hides_all() && self.form == Form::Upper);
-        let placed = self.home.publish(&self.work, LAYER, id, &facts)?;
-        self.work.remove()?;
+        tree.settle(&mut lower, self.form)?;
+        let facts = Facts::new(parent, tree.hides_all() && self.form == Form::Upper);
+        let placed = self.home.publish(&work, LAYER, id, &facts)?;
+        work.remove()?;
         Ok(placed)
     }
 }

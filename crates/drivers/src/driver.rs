@@ -149,6 +149,28 @@ pub trait Draft: Send {
     /// Returns the way to fill it.
     fn body(&mut self) -> DraftBody<'_>;
 
+    /// Says that the draft is filled, and lets go of the descriptors and the memory that filling
+    /// needs: any number of such layers may wait for their parents.
+    ///
+    /// # Errors
+    /// When the draft is incomplete, or what is left of it cannot be written.
+    fn park(self: Box<Self>) -> Result<Box<dyn Parked>, DriverError>;
+
+    /// Publishes the draft at once: [`Draft::park`], then [`Parked::commit`].
+    ///
+    /// # Errors
+    /// As these two.
+    fn commit(
+        self: Box<Self>,
+        id: &CacheId,
+        parent: Option<&CacheId>,
+    ) -> Result<Placed, DriverError> {
+        self.park()?.commit(id, parent)
+    }
+}
+
+/// A layer that was filled and waits for its place; dropping it discards the work.
+pub trait Parked: Send {
     /// Publishes the draft as layer `id` over `parent`, in one step.
     ///
     /// Does what had to wait for the parent: hard links into lower layers, attributes of

@@ -3,7 +3,7 @@
 //! ```text
 //! HOME/<cache ID>/layer.json     parent, and what the driver must know besides
 //!                /<tree>/        the files: `diff` of overlay, `tree` of vfs
-//! HOME/.work/<random>/           drafts and removals, each held by a lock
+//! HOME/.work/<random>/<number>/  drafts and removals, held by a lock of this process
 //! ```
 
 use std::collections::HashMap;
@@ -24,7 +24,7 @@ use crate::mount::MountInfo;
 use crate::mount::table::{self, Entry};
 use crate::options::{DriverOptions, Ownership};
 use crate::tree::handle;
-use crate::work::{self, WorkFolder};
+use crate::work::{self, Shops, WorkFolder};
 
 const FACTS: &str = "layer.json";
 const VERSION: u32 = 1;
@@ -63,6 +63,7 @@ pub(crate) struct Home {
     pub(crate) path: PathBuf,
     pub(crate) ownership: Ownership,
     fd: OwnedFd,
+    shops: Shops,
     /// Tells this folder's mounts from those of others.
     mark: String,
 }
@@ -110,6 +111,7 @@ impl Home {
             path,
             ownership: options.ownership,
             fd,
+            shops: Shops::default(),
             mark,
         };
         if options.sweep {
@@ -130,7 +132,7 @@ impl Home {
     }
 
     pub(crate) fn work_folder(&self) -> Result<WorkFolder, DriverError> {
-        WorkFolder::create(self.fd(), &self.path)
+        self.shops.work_folder(self.fd(), &self.path)
     }
 
     /// Where a layer's files are, below the folder.

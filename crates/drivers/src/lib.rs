@@ -45,7 +45,9 @@ mod tree;
 mod vfs;
 mod work;
 
-pub use driver::{Draft, DraftBody, Driver, DriverInfo, LayerFiles, Parent, Placed, Powers};
+pub use driver::{
+    Draft, DraftBody, Driver, DriverInfo, LayerFiles, Parent, Parked, Placed, Powers,
+};
 pub use error::{ApplyError, DriverError};
 pub use files::TreeFiles;
 pub use id::{CacheId, InvalidCacheId};

@@ -1,9 +1,14 @@
 //! Work folders: drafts and removals, told apart from the leftovers of dead processes by a lock.
+//!
+//! All work folders of one open home lie in one folder, its *shop*, which holds the one lock: a
+//! thousand drafts may wait for their parents and need no descriptor.
 
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use rustix::fs::{FlockOperation, Mode};
 use rustix::io::Errno;
@@ -16,20 +21,46 @@ use crate::tree::{handle, remove};
 pub(crate) const FOLDER: &str = ".work";
 const LOCK: &str = "lock";
 
+/// The shop of a home, for as long as there is work in it.
+#[derive(Debug, Default)]
+pub(crate) struct Shops(Mutex<Weak<Shop>>);
+
+impl Shops {
+    /// Makes a work folder.
+    pub(crate) fn work_folder(
+        &self,
+        home: BorrowedFd<'_>,
+        home_path: &Path,
+    ) -> Result<WorkFolder, DriverError> {
+        let shop = {
+            let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            match current.upgrade() {
+                Some(shop) => shop,
+                None => {
+                    let shop = Arc::new(Shop::create(home, home_path)?);
+                    *current = Arc::downgrade(&shop);
+                    shop
+                }
+            }
+        };
+        WorkFolder::create(shop)
+    }
+}
+
 /// A folder of this process alone. Dropping it removes it with everything in it.
 #[derive(Debug)]
-pub(crate) struct WorkFolder {
+struct Shop {
     parent: OwnedFd,
     name: String,
     path: PathBuf,
     fd: OwnedFd,
+    next: AtomicU64,
     /// Held as long as the folder is ours; the kernel lets go of it when we die.
     _lock: File,
 }
 
-impl WorkFolder {
-    /// Makes one.
-    pub(crate) fn create(home: BorrowedFd<'_>, home_path: &Path) -> Result<Self, DriverError> {
+impl Shop {
+    fn create(home: BorrowedFd<'_>, home_path: &Path) -> Result<Self, DriverError> {
         let path = home_path.join(FOLDER);
         let parent = rustix::fs::openat(home, FOLDER, handle::DIRECTORY, Mode::empty())
             .map_err(|error| DriverError::io("open", &path, error))?;
@@ -44,6 +75,7 @@ impl WorkFolder {
                         name,
                         path,
                         fd,
+                        next: AtomicU64::new(0),
                         _lock: lock,
                     });
                 }
@@ -75,30 +107,97 @@ impl WorkFolder {
         let still_there = rustix::fs::fstat(&lock)?.st_nlink > 0;
         Ok(still_there.then(|| (fd, File::from(lock))))
     }
+}
+
+impl Drop for Shop {
+    fn drop(&mut self) {
+        if let Err(error) = remove_folder(self.parent.as_fd(), &self.name, &self.fd) {
+            tracing::warn!(path = %self.path.display(), %error, "cannot remove a work folder");
+        }
+    }
+}
+
+/// A folder for one piece of work, open. Dropping it removes it with everything in it.
+#[derive(Debug)]
+pub(crate) struct WorkFolder {
+    fd: OwnedFd,
+    place: ParkedFolder,
+}
+
+/// A work folder that nobody looks into for now: it needs no descriptor. Dropping it removes it
+/// as well.
+#[derive(Debug)]
+pub(crate) struct ParkedFolder {
+    shop: Arc<Shop>,
+    name: String,
+    path: PathBuf,
+    removed: bool,
+}
+
+impl WorkFolder {
+    fn create(shop: Arc<Shop>) -> Result<Self, DriverError> {
+        let name = shop.next.fetch_add(1, Ordering::Relaxed).to_string();
+        let path = shop.path.join(&name);
+        rustix::fs::mkdirat(&shop.fd, name.as_str(), Mode::RWXU)
+            .map_err(|error| DriverError::io("create", &path, error))?;
+        let removed = false;
+        ParkedFolder {
+            shop,
+            name,
+            path,
+            removed,
+        }
+        .open()
+    }
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
 
     pub(crate) fn path(&self) -> &Path {
-        &self.path
+        &self.place.path
     }
 
     /// Where it lies below the driver's folder.
     pub(crate) fn below_home(&self) -> String {
-        format!("{FOLDER}/{}", self.name)
+        format!("{FOLDER}/{}/{}", self.place.shop.name, self.place.name)
+    }
+
+    /// Closes it.
+    pub(crate) fn park(self) -> ParkedFolder {
+        self.place
     }
 
     /// Removes it, and says if that fails.
-    pub(crate) fn remove(self) -> Result<(), DriverError> {
-        remove_folder(self.parent.as_fd(), &self.name, &self.fd)
-            .map_err(|error| DriverError::io("remove", &self.path, error))
+    pub(crate) fn remove(mut self) -> Result<(), DriverError> {
+        self.place
+            .remove()
+            .map_err(|error| DriverError::io("remove", &self.place.path, error))
     }
 }
 
-impl Drop for WorkFolder {
+impl ParkedFolder {
+    /// Opens it again.
+    pub(crate) fn open(self) -> Result<WorkFolder, DriverError> {
+        let flags = handle::DIRECTORY;
+        let fd = rustix::fs::openat(&self.shop.fd, self.name.as_str(), flags, Mode::empty())
+            .map_err(|error| DriverError::io("open", &self.path, error))?;
+        Ok(WorkFolder { fd, place: self })
+    }
+
+    fn remove(&mut self) -> io::Result<()> {
+        // A failure is told once.
+        self.removed = true;
+        remove::remove(self.shop.fd.as_fd(), self.name.as_bytes())
+    }
+}
+
+impl Drop for ParkedFolder {
     fn drop(&mut self) {
-        if let Err(error) = remove_folder(self.parent.as_fd(), &self.name, &self.fd) {
+        if self.removed {
+            return;
+        }
+        if let Err(error) = self.remove() {
             tracing::warn!(path = %self.path.display(), %error, "cannot remove a work folder");
         }
     }
@@ -174,7 +273,9 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let home = rustix::fs::open(temp.path(), handle::DIRECTORY, Mode::empty()).unwrap();
         rustix::fs::mkdirat(&home, FOLDER, Mode::RWXU).unwrap();
-        let alive = WorkFolder::create(home.as_fd(), temp.path()).unwrap();
+        let shops = Shops::default();
+        let alive = shops.work_folder(home.as_fd(), temp.path()).unwrap();
+        let parked = shops.work_folder(home.as_fd(), temp.path()).unwrap().park();
         std::fs::write(alive.path().join("file"), "x").unwrap();
         let dead = temp.path().join(FOLDER).join("dead");
         std::fs::create_dir_all(dead.join("layer/tree")).unwrap();
@@ -185,6 +286,11 @@ mod tests {
         let path = alive.path().to_owned();
         drop(alive);
         assert!(!path.exists());
+        let parked = parked.open().unwrap();
+        assert!(parked.path().exists());
+        parked.remove().unwrap();
+        let work = temp.path().join(FOLDER);
+        assert_eq!(std::fs::read_dir(work).unwrap().count(), 0);
         assert_eq!(sweep(home.as_fd(), temp.path()).unwrap(), 0);
     }
 }

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use lith_drivers::{Draft, DraftBody, Kept, Parent, TreeDraft};
+use lith_drivers::{DraftBody, Kept, Parent, Parked, TreeDraft};
 use lith_store::{DiffId, Session};
 use lith_tarsplit::Splitter;
 
@@ -15,7 +15,7 @@ use crate::{Event, Graph, Metered, Observer, RegisterError};
 
 /// A layer that was read and split, hashed and applied, but has no place in the graph yet.
 ///
-/// Dropping it discards the work.
+/// It holds no descriptor, so that any number of them may wait. Dropping it discards the work.
 pub struct StagedLayer {
     /// A folder in the session's staging: what becomes the layer's folder.
     pub(crate) folder: PathBuf,
@@ -35,7 +35,7 @@ pub(crate) enum StagedBody {
 
 /// A draft that holds the whole layer.
 pub(crate) struct Applied {
-    pub(crate) draft: Box<dyn Draft>,
+    pub(crate) draft: Box<dyn Parked>,
     /// Bytes of regular files, as docker counts.
     pub(crate) size: u64,
     /// False when the driver keeps the tar itself.
@@ -175,7 +175,8 @@ impl Graph {
         } = filled;
         Ok((
             Applied {
-                draft,
+                // It may wait long, among many, for the layer below.
+                draft: draft.park()?,
                 size,
                 has_record,
             },

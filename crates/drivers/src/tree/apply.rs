@@ -17,7 +17,7 @@ use super::handle::{self, kind_of};
 use super::log::{Encoder, Log};
 use super::meta::{Attributes, Meta};
 use super::name;
-use super::place::{self, NOTE_DESCRIBED, Spot, Tree};
+use super::place::{self, NOTE_DESCRIBED, ParkedTree, Spot, Tree};
 use super::positions::Positions;
 use super::special::{Special, special};
 use crate::error::{ApplyError, During, Origin, Trouble};
@@ -43,6 +43,35 @@ pub struct TreeDraft {
     aufs: Option<OwnedFd>,
     summary: ApplySummary,
     failed: bool,
+}
+
+/// A filled [`TreeDraft`] that waits for its parent: no descriptor, no memory for its entries.
+#[derive(Debug)]
+pub(crate) struct ParkedDraft {
+    tree: ParkedTree,
+    meta: Meta,
+    links: u64,
+    path: Vec<u8>,
+    summary: ApplySummary,
+}
+
+impl ParkedDraft {
+    /// Opens it again, to be settled; arguments as in [`TreeDraft::new`].
+    pub(crate) fn open(self, work: OwnedFd, root: OwnedFd) -> Result<TreeDraft, Trouble> {
+        Ok(TreeDraft {
+            tree: self.tree.open(root, work.as_fd())?,
+            meta: self.meta,
+            copier: Copier::default(),
+            links: Log::reopen(work.as_fd(), "links", self.links).during("open", b"links")?,
+            work,
+            path: self.path,
+            // Only entries ask for these.
+            positions: Positions::default(),
+            aufs: None,
+            summary: self.summary,
+            failed: false,
+        })
+    }
 }
 
 /// What a draft holds.
@@ -123,6 +152,24 @@ impl TreeDraft {
         }
         self.summary.skipped_xattrs = self.meta.skipped;
         Ok(self.summary)
+    }
+
+    /// Closes what it holds open. Nothing more can be applied.
+    ///
+    /// # Errors
+    /// When an entry failed.
+    pub(crate) fn park(self) -> Result<ParkedDraft, ApplyError> {
+        if self.failed {
+            return Err(ApplyError::Incomplete);
+        }
+        let links = self.links.park().during("write", b"links");
+        Ok(ParkedDraft {
+            tree: self.tree.park().map_err(Trouble::of_draft)?,
+            meta: self.meta,
+            links: links.map_err(Trouble::of_draft)?,
+            path: self.path,
+            summary: self.summary,
+        })
     }
 
     pub(crate) fn is_failed(&self) -> bool {

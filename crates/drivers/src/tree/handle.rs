@@ -27,6 +27,8 @@ pub(crate) const READ: OFlags = OFlags::RDONLY
     .union(OFlags::NONBLOCK)
     .union(OFlags::NOCTTY)
     .union(OFlags::CLOEXEC);
+/// A file of ours that is there, to be read and written.
+pub(crate) const CHANGE: OFlags = OFlags::RDWR.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 /// A new file, never an existing one.
 pub(crate) const CREATE: OFlags = OFlags::RDWR
     .union(OFlags::CREATE)

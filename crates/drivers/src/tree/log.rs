@@ -2,7 +2,7 @@
 //! the number of entries.
 
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
@@ -24,6 +24,27 @@ impl Log {
         Ok(Self {
             file: BufWriter::with_capacity(16 * 1024, File::from(fd)),
             end: 0,
+        })
+    }
+
+    /// Closes it and returns how long it is, to be opened again.
+    pub(crate) fn park(mut self) -> io::Result<u64> {
+        self.file.flush()?;
+        Ok(self.end)
+    }
+
+    /// Opens a log that was parked with this length.
+    pub(crate) fn reopen(dir: BorrowedFd<'_>, name: &str, end: u64) -> io::Result<Self> {
+        let fd = rustix::fs::openat(dir, name, handle::CHANGE, Mode::empty())?;
+        let mut file = File::from(fd);
+        let found = file.seek(SeekFrom::End(0))?;
+        if found != end {
+            let message = format!("{found} bytes of notes, expected {end}");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+        }
+        Ok(Self {
+            file: BufWriter::with_capacity(16 * 1024, file),
+            end,
         })
     }
 
@@ -182,6 +203,13 @@ mod tests {
         }
         assert_eq!(notes.next().unwrap(), None);
         assert_eq!(log.note_at(starts[1234]).unwrap(), b"note 1234");
-        assert_eq!(log.note_at(log.end - 9).unwrap(), b"later");
+        let later = log.end - 9;
+        assert_eq!(log.note_at(later).unwrap(), b"later");
+        let end = log.park().unwrap();
+        assert!(Log::reopen(dir.as_fd(), "log", end - 1).is_err());
+        let mut log = Log::reopen(dir.as_fd(), "log", end).unwrap();
+        log.push(b"last").unwrap();
+        assert_eq!(log.note_at(later).unwrap(), b"later");
+        assert_eq!(log.note_at(end).unwrap(), b"last");
     }
 }

@@ -16,4 +16,5 @@ pub(crate) mod settle;
 mod special;
 mod walk;
 
+pub(crate) use apply::ParkedDraft;
 pub use apply::{ApplySummary, TreeDraft};

@@ -92,6 +92,28 @@ pub(crate) struct Tree {
     pub(crate) opaque_root: bool,
 }
 
+/// What is to be remembered of a tree that holds nothing open.
+#[derive(Debug)]
+pub(crate) struct ParkedTree {
+    directories: u64,
+    hiding: u64,
+    opaque_root: bool,
+}
+
+impl ParkedTree {
+    /// Opens it again; arguments as in [`Tree::new`].
+    pub(crate) fn open(self, root: OwnedFd, work: BorrowedFd<'_>) -> Result<Tree, Trouble> {
+        let reopen = |name: &str, end| Log::reopen(work, name, end).during("open", name.as_bytes());
+        Ok(Tree {
+            root: Arc::new(root),
+            held: None,
+            directories: reopen("directories", self.directories)?,
+            hiding: reopen("hiding", self.hiding)?,
+            opaque_root: self.opaque_root,
+        })
+    }
+}
+
 impl Tree {
     /// Starts with an empty directory; `work` is where notes are put.
     pub(crate) fn new(root: OwnedFd, work: BorrowedFd<'_>) -> Result<Self, Trouble> {
@@ -108,6 +130,15 @@ impl Tree {
             directories,
             hiding: create("hiding")?,
             opaque_root: false,
+        })
+    }
+
+    /// Closes what it holds open.
+    pub(crate) fn park(self) -> Result<ParkedTree, Trouble> {
+        Ok(ParkedTree {
+            directories: self.directories.park().during("write", b"directories")?,
+            hiding: self.hiding.park().during("write", b"hiding")?,
+            opaque_root: self.opaque_root,
         })
     }
 

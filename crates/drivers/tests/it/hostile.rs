@@ -215,7 +215,7 @@ fn swap(work: &Path, canary: &Path, stop: &AtomicBool) {
                 .next()?
                 .ok()?
                 .path()
-                .join("layer");
+                .join("0/layer");
             let tree = ["diff", "tree"]
                 .iter()
                 .map(|tree| draft.join(tree))

@@ -71,6 +71,64 @@ fn what_the_dead_left_is_swept_and_the_living_are_not() {
 }
 
 #[test]
+fn drafts_that_wait_hold_no_descriptors() {
+    if !root("drafts_that_wait") {
+        return;
+    }
+    for driver in DRIVERS {
+        let bench = Bench::new(driver);
+        let base = bench.layer(None, &[file("d/below", "1"), file("hidden", "2")]);
+        let open_files = || {
+            let home = std::fs::canonicalize(bench.home()).unwrap();
+            std::fs::read_dir("/proc/self/fd")
+                .unwrap()
+                .filter_map(|fd| std::fs::read_link(fd.ok()?.path()).ok())
+                .filter(|target| target.starts_with(&home))
+                .count()
+        };
+        let items = [
+            file("d/new", "3"),
+            hard_link("linked", "d/below"),
+            item(b'0', ".wh.hidden"),
+            item(b'0', "d/.wh.nothing"),
+        ];
+        let park = |number: usize| {
+            let mut draft = bench.driver.prepare(Parent::Later).unwrap();
+            let kept = bench.temp.path().join(format!("waits-{number}"));
+            fill(draft.body(), &tar(&items)[..], &kept).unwrap();
+            draft.park().unwrap()
+        };
+        let first = park(0);
+        let one = open_files();
+        let mut waiting: Vec<_> = (1..50).map(park).collect();
+        assert_eq!(open_files(), one, "{driver}: of 50 drafts");
+        assert_eq!(bench.driver.sweep().unwrap(), 0);
+        // What is done when it has its place is done as ever.
+        let id = CacheId::random();
+        assert_eq!(first.commit(&id, Some(&base.id)).unwrap(), Placed::New);
+        let last = waiting.pop().unwrap();
+        let whole = CacheId::random();
+        last.commit(&whole, Some(&id)).unwrap();
+        let target = bench.temp.path().join("shown");
+        std::fs::create_dir_all(&target).unwrap();
+        let mount = bench
+            .driver
+            .mount(&MountRequest::new(&whole, &target))
+            .unwrap();
+        for (name, content) in [("d/below", "1"), ("d/new", "3"), ("linked", "1")] {
+            let found = std::fs::read_to_string(target.join(name)).unwrap();
+            assert_eq!(found, content, "{driver}: {name}");
+        }
+        for name in ["hidden", "d/nothing", "d/.wh.nothing"] {
+            assert!(!target.join(name).exists(), "{driver}: {name}");
+        }
+        mount.unmount().unwrap();
+        drop(waiting);
+        bench.check_clean();
+    }
+}
+
+#[test]
 fn removal_never_goes_through_a_mount() {
     if !root("removal_never_goes_through_a_mount") {
         return;
@@ -84,7 +142,7 @@ fn removal_never_goes_through_a_mount() {
         .unwrap()
         .unwrap()
         .path();
-    let target = work.join("layer/diff");
+    let target = work.join("0/layer/diff");
     let mount = bench
         .driver
         .mount(&MountRequest::new(&base.id, &target))
