@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 
-use serde::Deserialize;
-use serde::de::Error as _;
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 
 /// Reads an object as a `T`; serde alone would also take a list of its members' values.
 pub(crate) fn parse_object<'de, T: Deserialize<'de>>(
@@ -14,6 +15,18 @@ pub(crate) fn parse_object<'de, T: Deserialize<'de>>(
         Ok(value)
     } else {
         Err(serde_json::Error::custom("expected an object"))
+    }
+}
+
+/// A member that is an object, for the same reason.
+pub(crate) struct Object<T>(pub(crate) T);
+
+impl<'de, T: DeserializeOwned> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Object<T>, D::Error> {
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        parse_object(raw.get().as_bytes())
+            .map(Object)
+            .map_err(D::Error::custom)
     }
 }
 

@@ -32,6 +32,7 @@ mod error;
 mod input;
 mod json;
 mod load;
+pub mod oci;
 mod remove;
 mod save;
 mod select;
