@@ -8,6 +8,7 @@ use crate::files::TreeFiles;
 use crate::id::CacheId;
 use crate::mount::{Mount, MountInfo, MountRequest};
 use crate::tree::TreeDraft;
+use crate::usage::Usage;
 
 /// Turns layers into directories.
 ///
@@ -24,7 +25,7 @@ pub trait Driver: Send + Sync {
     /// A known parent that does not exist is refused at once.
     fn prepare(&self, parent: Parent<'_>) -> Result<Box<dyn Draft>, DriverError>;
 
-    /// Returns whether the driver has this layer.
+    /// Returns whether the driver has this layer: one call of the system, whatever the layer holds.
     ///
     /// # Errors
     /// Only when the driver's folder cannot be looked at.
@@ -50,6 +51,14 @@ pub trait Driver: Send + Sync {
     /// # Errors
     /// [`DriverError::Missing`] when there is no such layer.
     fn files(&self, id: &CacheId) -> Result<LayerFiles, DriverError>;
+
+    /// Returns what removing the layer would give back. Walks all of its files.
+    ///
+    /// Something that is mounted inside the layer's folder is not counted.
+    ///
+    /// # Errors
+    /// [`DriverError::Missing`] when there is no such layer, also when it is removed meanwhile.
+    fn usage(&self, id: &CacheId) -> Result<Usage, DriverError>;
 
     /// Makes the layer, with everything below it, appear at a directory.
     ///

@@ -158,7 +158,7 @@ impl Home {
         }
     }
 
-    fn missing(&self, id: &CacheId) -> DriverError {
+    pub(crate) fn missing(&self, id: &CacheId) -> DriverError {
         DriverError::Missing {
             driver: self.driver.to_owned(),
             id: id.clone(),

@@ -42,6 +42,7 @@ mod options;
 mod overlay;
 mod registry;
 mod tree;
+mod usage;
 mod vfs;
 mod work;
 
@@ -56,3 +57,4 @@ pub use mount::{Mount, MountInfo, MountRequest, unmount};
 pub use options::{DriverOptions, InvalidOwnership, Ownership};
 pub use registry::{default_driver, names, open_driver};
 pub use tree::{ApplySummary, TreeDraft};
+pub use usage::Usage;

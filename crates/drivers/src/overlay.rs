@@ -14,6 +14,7 @@ use crate::mount::overlay::{self, LIMIT, Layers};
 use crate::mount::{Mount, MountInfo, MountRequest};
 use crate::options::DriverOptions;
 use crate::tree::settle::Form;
+use crate::usage::Usage;
 use crate::vfs::{mount_single, open_target, refuse_writable};
 
 pub(crate) const NAME: &str = "overlay";
@@ -112,6 +113,10 @@ impl Driver for Overlay {
 
     fn files(&self, id: &CacheId) -> Result<LayerFiles, DriverError> {
         self.home.files(id).map(LayerFiles::Tree)
+    }
+
+    fn usage(&self, id: &CacheId) -> Result<Usage, DriverError> {
+        self.home.usage(id)
     }
 
     fn mount(&self, request: &MountRequest<'_>) -> Result<Mount, DriverError> {

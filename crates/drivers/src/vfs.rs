@@ -16,6 +16,7 @@ use crate::mount::target::Target;
 use crate::mount::{Mount, MountInfo, MountRequest, bind};
 use crate::options::DriverOptions;
 use crate::tree::settle::Form;
+use crate::usage::Usage;
 
 pub(crate) const NAME: &str = "vfs";
 
@@ -78,6 +79,10 @@ impl Driver for Vfs {
 
     fn files(&self, id: &CacheId) -> Result<LayerFiles, DriverError> {
         self.home.files(id).map(LayerFiles::Tree)
+    }
+
+    fn usage(&self, id: &CacheId) -> Result<Usage, DriverError> {
+        self.home.usage(id)
     }
 
     fn mount(&self, request: &MountRequest<'_>) -> Result<Mount, DriverError> {

@@ -104,6 +104,26 @@ fn open_by_parts(dir: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> Result<Owne
     rustix::fs::openat(at, last, flags | OFlags::NOFOLLOW, Mode::empty())
 }
 
+/// Opens a directory to be listed.
+///
+/// # Errors
+/// `BUSY` when something is mounted on it.
+pub(crate) fn open_unmounted(dir: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, Errno> {
+    let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+    loop {
+        match rustix::fs::openat2(dir, name, LISTING, Mode::empty(), how) {
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(Errno::XDEV) => return Err(Errno::BUSY),
+            Err(Errno::NOSYS | Errno::PERM) => {
+                let fd = rustix::fs::openat(dir, name, LISTING, Mode::empty())?;
+                let same = rustix::fs::fstat(&fd)?.st_dev == rustix::fs::fstat(dir)?.st_dev;
+                return if same { Ok(fd) } else { Err(Errno::BUSY) };
+            }
+            done => return done,
+        }
+    }
+}
+
 /// Says what stands at `name` in a directory, itself and not what it points to.
 pub(crate) fn look(dir: BorrowedFd<'_>, name: &[u8]) -> Result<Option<Stat>, Errno> {
     match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {

@@ -14,7 +14,7 @@ mod positions;
 pub(crate) mod remove;
 pub(crate) mod settle;
 mod special;
-mod walk;
+pub(crate) mod walk;
 
 pub(crate) use apply::ParkedDraft;
 pub use apply::{ApplySummary, TreeDraft};

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, FileType, Mode, ResolveFlags};
+use rustix::fs::{AtFlags, FileType, Mode};
 use rustix::io::Errno;
 
 use super::handle;
@@ -59,30 +59,14 @@ fn unlink(dir: BorrowedFd<'_>, name: &[u8], flags: AtFlags) -> Result<(), Errno>
 
 /// Opens a directory, unless something is mounted on it.
 fn open_for_removal(dir: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, Errno> {
-    match open_unmounted(dir, name) {
+    match handle::open_unmounted(dir, name) {
         // A directory of ours that we gave away: take it back.
         Err(Errno::ACCESS) => {
             let node = rustix::fs::openat(dir, name, handle::DIRECTORY, Mode::empty())?;
             rustix::fs::chmod(handle::magic_path(node.as_fd()).as_str(), Mode::RWXU)?;
-            open_unmounted(dir, name)
+            handle::open_unmounted(dir, name)
         }
         done => done,
-    }
-}
-
-fn open_unmounted(dir: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, Errno> {
-    let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-    loop {
-        match rustix::fs::openat2(dir, name, handle::LISTING, Mode::empty(), how) {
-            Err(Errno::AGAIN | Errno::INTR) => {}
-            Err(Errno::XDEV) => return Err(Errno::BUSY),
-            Err(Errno::NOSYS | Errno::PERM) => {
-                let fd = rustix::fs::openat(dir, name, handle::LISTING, Mode::empty())?;
-                let same = rustix::fs::fstat(&fd)?.st_dev == rustix::fs::fstat(dir)?.st_dev;
-                return if same { Ok(fd) } else { Err(Errno::BUSY) };
-            }
-            done => return done,
-        }
     }
 }
 

@@ -16,4 +16,5 @@ mod mounts;
 mod peers;
 mod property;
 mod support;
+mod usage;
 mod whiteouts;
