@@ -1,36 +1,51 @@
 //! Taking layers out of the graph.
 
-use lith_store::{LayerId, Removal, RemoveLayerError, Session};
+use lith_store::{LayerId, LayerLock, Removal, RemoveLayerError, Session};
 
 use crate::{DeleteError, Graph, GraphError};
 
 impl Graph {
-    /// Deletes a layer, its files and its record.
+    /// Deletes a layer, its files and its record; its parent has one child less.
     ///
     /// It goes in one step: a kill leaves it either whole or to be cleaned up by the next open.
+    /// On return its space is given back. A layer that was [kept](Graph::keep) goes too.
     ///
     /// # Errors
-    /// Refused, with the reason named, while it is mounted, has children, belongs to an
-    /// image, or is held by a session.
+    /// [`DeleteError::Mounted`]; [`DeleteError::Remove`] with [`RemoveLayerError::InUse`] while it
+    /// has children, belongs to an image, or is held by another session; both say which.
+    /// [`GraphError::NotFound`].
     pub fn delete(&self, session: &Session, id: &LayerId) -> Result<(), DeleteError> {
-        self.refuse_mounted(id)?;
-        self.finish_removal(self.store().take_layer_for_removal(session, id)?)
+        let lock = self.lock_unmounted(id)?;
+        let store = self.store();
+        self.finish_removal(store.take_layer_for_removal_locked(lock, session, id)?)
     }
 
-    fn refuse_mounted(&self, id: &LayerId) -> Result<(), DeleteError> {
-        let layer = self.known(id)?;
-        let cache = crate::read::cache_id(&layer)?;
-        match self
-            .driver()
-            .mounts()?
-            .into_iter()
-            .find(|mount| mount.layer == cache)
-        {
+    /// Deletes the layer that a unique prefix of an ID stands for, damaged or not, and returns
+    /// its ID.
+    ///
+    /// # Errors
+    /// As [`Graph::find_id`] and [`Graph::delete`].
+    pub fn delete_prefix(
+        &self,
+        session: &Session,
+        id_or_prefix: &str,
+    ) -> Result<LayerId, DeleteError> {
+        let id = self.find_id(id_or_prefix)?;
+        self.delete(session, &id)?;
+        Ok(id)
+    }
+
+    /// Locks a layer that is listed and nowhere mounted; whoever wants to mount it waits.
+    fn lock_unmounted(&self, id: &LayerId) -> Result<LayerLock, DeleteError> {
+        let lock = self.store().lock_layer(id)?;
+        let cache = self.known(id)?.cache;
+        let mut mounts = self.driver().mounts()?.into_iter();
+        match mounts.find(|mount| mount.layer.as_str() == cache) {
             Some(mount) => Err(DeleteError::Mounted {
                 layer: *id,
                 target: mount.target,
             }),
-            None => Ok(()),
+            None => Ok(lock),
         }
     }
 
@@ -42,7 +57,7 @@ impl Graph {
     }
 
     /// Deletes those of `candidates`, and then of their ancestors, that nobody needs: no
-    /// image, no child, no mount, no holder.
+    /// image, no child, no mount, no holder but `session`, no [mark](Graph::keep) to keep them.
     ///
     /// Returns what was deleted, children before parents.
     ///
@@ -53,24 +68,24 @@ impl Graph {
         session: &Session,
         candidates: &[LayerId],
     ) -> Result<Vec<LayerId>, DeleteError> {
-        let mut deleted = Vec::new();
+        let mut swept = Vec::new();
         let mut waiting: Vec<LayerId> = candidates.to_vec();
         while let Some(id) = waiting.pop() {
-            match self.refuse_mounted(&id) {
-                Ok(()) => {}
+            let lock = match self.lock_unmounted(&id) {
+                Ok(lock) => lock,
                 Err(DeleteError::Mounted { .. }) => continue,
                 Err(DeleteError::Graph(GraphError::NotFound { .. })) => continue,
                 Err(error) => return Err(error),
-            }
-            let removal = match self.store().take_unclaimed_layer(session, &id) {
+            };
+            let removal = match self.store().take_unclaimed_layer_locked(lock, session, &id) {
                 Ok(removal) => removal,
                 Err(RemoveLayerError::InUse { .. } | RemoveLayerError::NotFound { .. }) => continue,
                 Err(error) => return Err(error.into()),
             };
             waiting.extend(removal.record.parent);
             self.finish_removal(removal)?;
-            deleted.push(id);
+            swept.push(id);
         }
-        Ok(deleted)
+        Ok(swept)
     }
 }

@@ -9,6 +9,8 @@ use lith_store::{
 };
 use lith_tarsplit::SplitError;
 
+use crate::JsonError;
+
 /// Why a graph cannot be opened or read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -33,7 +35,29 @@ pub enum GraphError {
         /// What was given.
         text: String,
     },
-    /// What the store says of a layer makes no sense.
+    /// A layer is stored under another ID than it gives itself.
+    #[error("layer {key} is damaged: it says that it is {found}")]
+    IdMismatch {
+        /// Where it is stored.
+        key: LayerId,
+        /// What its JSON or its record says.
+        found: String,
+    },
+    /// A layer is registered but its files are gone. Registering it again brings them back.
+    #[error("layer {layer} is damaged: the driver has no files of it under {cache}")]
+    NoTree {
+        /// The layer.
+        layer: LayerId,
+        /// The driver's ID of the files that are missing.
+        cache: String,
+    },
+    /// A layer was registered without a record, and its driver does not keep the tar.
+    #[error("layer {layer} has no record, and its driver cannot give its tar")]
+    NoRecord {
+        /// The layer.
+        layer: LayerId,
+    },
+    /// What is stored of a layer is not what was registered.
     #[error("layer {layer} is damaged: {reason}")]
     Corrupt {
         /// The layer.
@@ -41,10 +65,32 @@ pub enum GraphError {
         /// What was expected and found.
         reason: String,
     },
-    /// The root's folder cannot be made.
-    #[error("cannot make folder {}", path.display())]
-    MakeRoot {
-        /// Where.
+    /// Nobody has said what the digest of the layer was when it was transported.
+    #[error("layer {layer} has no digest of its transport")]
+    DigestNotSet {
+        /// The layer.
+        layer: LayerId,
+    },
+    /// The layer has no v1 JSON yet.
+    #[error("layer {layer} has no v1 JSON")]
+    V1NotSet {
+        /// The layer.
+        layer: LayerId,
+    },
+    /// What is, or is to be, the v1 JSON of a layer cannot be that.
+    #[error("v1 JSON of layer {layer}: {source}")]
+    V1Json {
+        /// The layer.
+        layer: LayerId,
+        /// What is wrong with it.
+        source: JsonError,
+    },
+    /// The file system refused.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was to be done.
+        action: &'static str,
+        /// To what.
         path: PathBuf,
         /// What the system said.
         source: io::Error,
@@ -83,13 +129,37 @@ pub enum RegisterError {
         /// The one that is missing.
         parent: LayerId,
     },
-    /// The JSON that came with the layer is none.
-    #[error("the JSON of layer {layer} cannot be read")]
+    /// The JSON that came with the layer is not that of a layer.
+    #[error("the JSON of layer {layer} cannot be used")]
     Json {
         /// The layer.
         layer: LayerId,
         /// Where and why.
-        source: serde_json::Error,
+        source: JsonError,
+    },
+    /// The JSON that came with the layer is that of another one.
+    #[error("the JSON of layer {layer} says that it is {found}")]
+    JsonId {
+        /// The layer that was to be registered.
+        layer: LayerId,
+        /// The ID that the JSON gives.
+        found: String,
+    },
+    /// No data was given, and no layer that is there can stand in for it.
+    #[error("layer {layer} cannot be registered without data: no layer can give {diff_id}")]
+    NoData {
+        /// The layer.
+        layer: LayerId,
+        /// The content it is to have.
+        diff_id: DiffId,
+    },
+    /// The driver has a layer under an ID that was just made up.
+    #[error("layer {layer} cannot be registered: the driver has another layer as {cache}")]
+    Leftover {
+        /// The layer.
+        layer: LayerId,
+        /// The driver's ID.
+        cache: String,
     },
     /// The bytes cannot be read, or are no tar.
     #[error("the layer's tar cannot be read")]
@@ -121,10 +191,27 @@ pub enum RegisterError {
     Retain(#[from] RetainError),
     /// The store did not take the layer's folder.
     #[error(transparent)]
-    Publish(#[from] PublishLayerError),
+    Publish(PublishLayerError),
     /// The driver failed.
     #[error(transparent)]
     Driver(#[from] DriverError),
+}
+
+impl GraphError {
+    /// Whether it says that a layer is damaged, as opposed to not there, or not to be had now.
+    pub(crate) fn is_damage(&self) -> bool {
+        match self {
+            Self::IdMismatch { .. }
+            | Self::NoTree { .. }
+            | Self::NoRecord { .. }
+            | Self::Corrupt { .. } => true,
+            Self::Driver(error) => matches!(
+                error,
+                DriverError::Missing { .. } | DriverError::Damaged { .. }
+            ),
+            _ => false,
+        }
+    }
 }
 
 impl RegisterError {
@@ -137,6 +224,18 @@ impl RegisterError {
             action,
             path: path.as_ref().to_owned(),
             source,
+        }
+    }
+}
+
+impl From<PublishLayerError> for RegisterError {
+    fn from(error: PublishLayerError) -> Self {
+        match error {
+            PublishLayerError::MissingParent { layer, parent } => {
+                Self::ParentMissing { layer, parent }
+            }
+            PublishLayerError::Store(error) => Self::Store(error),
+            error => Self::Publish(error),
         }
     }
 }
@@ -165,6 +264,34 @@ pub enum DeleteError {
     /// The driver failed.
     #[error(transparent)]
     Driver(#[from] DriverError),
+}
+
+/// Why a layer was not spooled. Nothing of it is left in staging.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SpoolError {
+    /// The layer does not give back what was registered.
+    #[error(transparent)]
+    Damaged(#[from] Damage),
+    /// The observer asked for that.
+    #[error("spooling layer {layer} was cancelled")]
+    Cancelled {
+        /// The layer.
+        layer: LayerId,
+    },
+    /// The staging area refused.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was to be done.
+        action: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The layer's stream cannot be opened.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
 }
 
 /// A layer that does not give back the bytes that were registered.

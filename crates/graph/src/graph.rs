@@ -185,7 +185,8 @@ fn make_private(path: &Path) -> Result<(), GraphError> {
         .recursive(true)
         .mode(0o700)
         .create(path);
-    made.map_err(|source| GraphError::MakeRoot {
+    made.map_err(|source| GraphError::Io {
+        action: "make folder",
         path: path.to_owned(),
         source,
     })

@@ -27,22 +27,40 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod checksum;
 pub mod compression;
+mod create;
 mod delete;
+mod descriptor;
 mod error;
 mod graph;
+mod heal;
+mod hold;
+mod layer;
+mod list;
 mod mount;
 mod observer;
 mod pipeline;
 mod read;
 mod record;
 mod register;
+mod reuse;
 mod stage;
+mod status;
 mod stream;
+mod temp;
+mod v1;
+mod v1json;
 
-pub use error::{Damage, DeleteError, GraphError, RegisterError};
+pub use create::{Container, CreateOptions};
+pub use descriptor::{Descriptor, Registered};
+pub use error::{Damage, DeleteError, GraphError, RegisterError, SpoolError};
 pub use graph::Graph;
+pub use layer::Layer;
+pub use list::{DamagedLayer, LayerMap, Layers};
 pub use observer::{Event, Metered, Observer};
-pub use register::{Descriptor, Registered};
 pub use stage::StagedLayer;
+pub use status::DriverStatus;
 pub use stream::LayerStream;
+pub use temp::TempLayerArchive;
+pub use v1json::{JsonError, V1Json};

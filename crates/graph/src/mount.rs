@@ -10,14 +10,16 @@ use crate::{Graph, GraphError};
 impl Graph {
     /// Mounts a layer, with everything below it, read-only at `target`.
     ///
-    /// The caller holds the layer until this returns; from then on the kernel's mount table
-    /// says that it is needed. The mount ends when its guard is dropped, unless that is
-    /// told to leave it.
+    /// Takes the layer's lock while the kernel mounts, so that nobody deletes the layer meanwhile;
+    /// from then on the kernel's mount table says that it is needed. The mount ends when its
+    /// guard is dropped, unless that is told to leave it.
     ///
     /// # Errors
-    /// When the layer is not there, or the kernel refuses.
+    /// [`GraphError::NotFound`]; [`GraphError::NoTree`] when its files are gone; and whatever the
+    /// kernel refuses.
     pub fn mount(&self, id: &LayerId, target: &Path) -> Result<Mount, GraphError> {
-        let cache = crate::read::cache_id(&self.known(id)?)?;
+        let _lock = self.store().lock_layer(id)?;
+        let cache = self.known_tree(id)?.1;
         let request = MountRequest::new(&cache, target);
         Ok(self.driver().mount(&request)?)
     }

@@ -15,6 +15,9 @@ const KEPT: &str = "kept";
 /// The JSON that was registered with the layer, byte for byte.
 const JSON: &str = "json";
 
+/// The fact in a layer's record that tells the digest of that JSON.
+pub(crate) const JSON_DIGEST: &str = "json_digest";
+
 /// Level 1: the record is mostly headers that differ little, and loading waits for it.
 const LEVEL: flate2::Compression = flate2::Compression::fast();
 

@@ -4,62 +4,12 @@ use std::fs::{self, File};
 use std::io::Read;
 
 use lith_drivers::{CacheId, Parent, Placed};
-use lith_store::{ChainId, DiffId, Intent, LayerId, LayerRecord, Published, RetainError, Session};
+use lith_store::{DiffId, Digest, Intent, LayerLock, LayerRecord, Published, RetainError, Session};
 
 use crate::stage::{Applied, StagedBody};
-use crate::{Event, Graph, Observer, RegisterError, StagedLayer, record};
-
-/// What a layer is to be registered as.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Descriptor {
-    /// Its key in the graph. Loaded layers have their chain ID.
-    pub id: LayerId,
-    /// The layer below. It must be registered.
-    pub parent: Option<LayerId>,
-    /// What the digest of the uncompressed tar must be, where that is known.
-    pub diff_id: Option<DiffId>,
-    /// The layer's JSON, kept byte for byte.
-    pub json: Option<Vec<u8>>,
-}
-
-impl Descriptor {
-    /// Describes the layer with digest `diff` on top of `parent`, under its chain ID.
-    pub fn chain(parent: Option<&ChainId>, diff: &DiffId) -> Self {
-        Self {
-            id: LayerId::from(&ChainId::of(parent, diff)),
-            parent: parent.map(LayerId::from),
-            diff_id: Some(*diff),
-            json: None,
-        }
-    }
-}
-
-/// What came of a registration.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Registered {
-    /// The layer's key.
-    pub id: LayerId,
-    /// False when it was there already, so that nothing was written.
-    pub new: bool,
-    /// The digest of its uncompressed tar.
-    pub diff_id: Option<DiffId>,
-    /// Bytes of regular files, as docker counts; `None` when nobody has counted them.
-    pub size: Option<u64>,
-    /// Bytes of the uncompressed tar.
-    pub tar_size: u64,
-}
-
-impl Registered {
-    fn of(record: &LayerRecord, new: bool) -> Self {
-        Self {
-            id: record.id,
-            new,
-            diff_id: record.diff_id,
-            size: record.size,
-            tar_size: record.tar_size,
-        }
-    }
-}
+use crate::{
+    Descriptor, Event, Graph, GraphError, Observer, RegisterError, Registered, StagedLayer, record,
+};
 
 /// The tar of the empty layer of the field: two zero blocks.
 const EMPTY_TAR: [u8; 1024] = [0; 1024];
@@ -67,12 +17,21 @@ const EMPTY_TAR: [u8; 1024] = [0; 1024];
 impl Graph {
     /// Registers a layer: reads it in one pass, then publishes it, held by `session`.
     ///
-    /// A layer that is there already is success, and its data is not read. Without data the
-    /// layer is empty. On return the layer survives a kill of any process; its files reach
-    /// the disk later, as the machine sees fit, and are checked after a crash.
+    /// A layer that is there already is success, and its data is not read; one whose files the
+    /// driver has lost gets them anew. A layer whose diff ID is known under another chain
+    /// is made from that layer, where it proves itself, and its data is not read. Else the
+    /// data is read, compressed or not; without data the layer is empty.
+    ///
+    /// On return the layer survives a kill of any process; its files reach the disk later, as
+    /// the machine sees fit, and are checked after a crash. It belongs to `session` and goes with
+    /// it, unless an image has it by then or it was [kept](Graph::keep). No lock is held while
+    /// data is read, so it may come from another layer of the graph.
     ///
     /// # Errors
     /// Whatever goes wrong, neither driver, staging nor index keep anything of it.
+    /// [`RegisterError::Json`] and [`RegisterError::JsonId`] before data is read,
+    /// [`RegisterError::ParentMissing`], [`RegisterError::DiffIdMismatch`]; for bad data as
+    /// [`Graph::stage`].
     pub fn register(
         &self,
         session: &Session,
@@ -80,15 +39,37 @@ impl Graph {
         transport: Option<&mut (dyn Read + Send)>,
         observer: &dyn Observer,
     ) -> Result<Registered, RegisterError> {
-        if let Some(there) = self.retain_known(session, descriptor, observer)? {
+        descriptor.check()?;
+        if let Some(there) = self.retain_known(session, descriptor)? {
+            tell_reused(&there, observer);
             return Ok(there);
         }
         self.retain_parent(session, descriptor)?;
-        check_json(descriptor)?;
-        let mut empty = EMPTY_TAR.as_slice();
-        let transport = transport.unwrap_or(&mut empty);
-        let staged = self.stage(session, transport, descriptor.diff_id.as_ref(), observer)?;
+        let staged = match self.stage_from_known(session, descriptor, observer)? {
+            Some(staged) => staged,
+            None => self.stage_data(session, descriptor, transport, observer)?,
+        };
         self.publish(session, staged, descriptor)
+    }
+
+    /// Stages the data that came with a descriptor; the empty tar where none did.
+    fn stage_data(
+        &self,
+        session: &Session,
+        descriptor: &Descriptor,
+        transport: Option<&mut (dyn Read + Send)>,
+        observer: &dyn Observer,
+    ) -> Result<StagedLayer, RegisterError> {
+        let mut empty = EMPTY_TAR.as_slice();
+        let expected = descriptor.diff_id.as_ref();
+        match (transport, expected) {
+            (Some(data), _) => self.stage(session, data, expected, observer),
+            (None, Some(diff_id)) if *diff_id != DiffId::of_bytes(&EMPTY_TAR) => {
+                let (layer, diff_id) = (descriptor.id, *diff_id);
+                Err(RegisterError::NoData { layer, diff_id })
+            }
+            (None, _) => self.stage(session, &mut empty, expected, observer),
+        }
     }
 
     /// Gives a staged layer its place in the graph, held by `session`.
@@ -103,64 +84,103 @@ impl Graph {
         mut staged: StagedLayer,
         descriptor: &Descriptor,
     ) -> Result<Registered, RegisterError> {
-        if let Some(expected) = descriptor
-            .diff_id
-            .filter(|expected| *expected != staged.diff_id)
-        {
-            return Err(RegisterError::DiffIdMismatch {
-                expected,
-                actual: staged.diff_id,
-            });
-        }
-        if let Some(there) = self.retain_known(session, descriptor, &())? {
+        expect_diff_id(descriptor.diff_id, &staged)?;
+        descriptor.check()?;
+        if let Some(there) = self.retain_known(session, descriptor)? {
             return Ok(there);
         }
-        check_json(descriptor)?;
         let parent = self.retain_parent(session, descriptor)?;
         let applied = self.applied(&mut staged, parent.as_ref())?;
-        let cache = CacheId::random();
-        let record = LayerRecord {
+        let lock = self.store().lock_layer(&descriptor.id)?;
+        match self.store().layer(&descriptor.id)? {
+            // Made by another process in between.
+            Some(there) if self.has_tree(&there)? => {
+                check_known(descriptor, &there)?;
+                self.store().retain(session, &[there.id])?;
+                Ok(Registered::of(&there, false))
+            }
+            Some(damaged) => self.heal(&lock, session, &staged, applied, &damaged),
+            None => {
+                self.put_leftover_aside(&lock, session)?;
+                let record = self.record(descriptor, &staged, &applied)?;
+                self.place(&lock, session, &staged, applied, &record, parent.as_ref())
+            }
+        }
+    }
+
+    /// Describes a new layer, and puts its JSON where the record will be.
+    fn record(
+        &self,
+        descriptor: &Descriptor,
+        staged: &StagedLayer,
+        applied: &Applied,
+    ) -> Result<LayerRecord, RegisterError> {
+        let mut record = LayerRecord {
             parent: descriptor.parent,
             diff_id: Some(staged.diff_id),
             size: Some(applied.size),
             tar_size: staged.tar_size,
             has_record: applied.has_record,
-            ..LayerRecord::new(descriptor.id, cache.as_str())
+            ..LayerRecord::new(descriptor.id, self.free_cache_id()?.as_str())
         };
         if let Some(json) = &descriptor.json {
+            let digest = Digest::of(json).to_string();
+            record
+                .extra
+                .insert(record::JSON_DIGEST.to_owned(), digest.into());
             let path = record::json_path(&staged.folder);
-            fs::write(&path, json).map_err(RegisterError::io("write", path))?;
+            self.store().effects().write_new(&path, json)?;
         }
-        self.place(session, &staged, applied, &record, &cache, parent.as_ref())
+        Ok(record)
+    }
+
+    /// An ID that the driver has nothing under: what it has there without an entry in the graph
+    /// is not this layer.
+    fn free_cache_id(&self) -> Result<CacheId, RegisterError> {
+        loop {
+            let cache = CacheId::random();
+            if !self.driver().exists(&cache)? {
+                return Ok(cache);
+            }
+        }
     }
 
     /// Tree, record, index row, in this order; the intent tells the next process how far it got.
     fn place(
         &self,
+        lock: &LayerLock,
         session: &Session,
         staged: &StagedLayer,
         applied: Applied,
         record: &LayerRecord,
-        cache: &CacheId,
         parent: Option<&CacheId>,
     ) -> Result<Registered, RegisterError> {
+        let cache = crate::read::cache_id(record)?;
         let intent = session.intend(&Intent::Layer {
             id: record.id,
-            cache: cache.to_string(),
+            cache: record.cache.clone(),
         })?;
-        let placed = applied.draft.commit(cache, parent)?;
-        debug_assert_eq!(placed, Placed::New, "a random cache ID was taken");
-        let published = self.store().publish_layer(session, &staged.folder, record);
+        let published = match applied.draft.commit(&cache, parent) {
+            Ok(Placed::New) => self
+                .store()
+                .publish_layer_locked(lock, session, &staged.folder, record)
+                .map_err(RegisterError::from),
+            Ok(Placed::AlreadyThere) => Err(RegisterError::Leftover {
+                layer: record.id,
+                cache: record.cache.clone(),
+            }),
+            Err(error) => Err(error.into()),
+        };
         if !matches!(published, Ok(Published::New)) {
-            self.driver().remove(cache)?;
+            // Where that fails, the intent stays, and whoever finds it removes the tree.
+            self.driver().remove(&cache)?;
         }
-        let published = published?;
         intent.done()?;
-        match published {
+        match published? {
             Published::New => Ok(Registered::of(record, true)),
             Published::AlreadyThere => {
-                let there = self.store().layer(&record.id)?;
-                Ok(Registered::of(there.as_ref().unwrap_or(record), false))
+                let there = self.known(&record.id)?;
+                Ok(Registered::of(&there, false))
             }
         }
     }
@@ -196,34 +216,25 @@ impl Graph {
         }
     }
 
-    /// The layer, when it is there already; it is then held by `session`.
+    /// The layer, when it is there with its files; it is then held by `session`.
     fn retain_known(
         &self,
         session: &Session,
         descriptor: &Descriptor,
-        observer: &dyn Observer,
     ) -> Result<Option<Registered>, RegisterError> {
-        let Some(record) = self.store().layer(&descriptor.id)? else {
+        let Some(record) = self.listed(&descriptor.id)? else {
             return Ok(None);
         };
-        if let (Some(expected), Some(actual)) = (descriptor.diff_id, record.diff_id)
-            && expected != actual
-        {
-            return Err(RegisterError::DiffIdMismatch { expected, actual });
+        check_known(descriptor, &record)?;
+        if !self.has_tree(&record)? {
+            return Ok(None);
         }
         match self.store().retain(session, &[record.id]) {
-            Ok(()) => {}
+            Ok(()) => Ok(Some(Registered::of(&record, false))),
             // Removed by another process in between: it is to be made again.
-            Err(RetainError::Missing { .. }) => return Ok(None),
-            Err(error) => return Err(error.into()),
+            Err(RetainError::Missing { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
         }
-        let label = record.id.to_string();
-        observer.event(&Event::LayerDone {
-            label: &label,
-            bytes: record.tar_size,
-            reused: true,
-        });
-        Ok(Some(Registered::of(&record, false)))
     }
 
     /// Holds the parent until the session ends, and gives the driver's ID of it.
@@ -239,27 +250,46 @@ impl Graph {
             layer: descriptor.id,
             parent,
         };
-        let record = self.store().layer(&parent)?.ok_or_else(missing)?;
-        self.store()
-            .retain(session, &[parent])
-            .map_err(|error| match error {
-                RetainError::Missing { .. } => missing(),
-                error => error.into(),
-            })?;
+        match self.retain(session, &[parent]) {
+            Ok(()) => {}
+            Err(GraphError::Retain(RetainError::Missing { .. })) => return Err(missing()),
+            Err(error) => return Err(error.into()),
+        }
+        // It is held: what is listed now stays.
+        let record = self.listed(&parent)?.ok_or_else(missing)?;
         Ok(Some(crate::read::cache_id(&record)?))
     }
 }
 
-/// Refuses JSON that later readers could not parse.
-fn check_json(descriptor: &Descriptor) -> Result<(), RegisterError> {
-    let Some(json) = &descriptor.json else {
-        return Ok(());
-    };
-    match serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(json) {
-        Ok(_) => Ok(()),
-        Err(source) => Err(RegisterError::Json {
-            layer: descriptor.id,
-            source,
+/// Tells that nothing had to be read.
+fn tell_reused(there: &Registered, observer: &dyn Observer) {
+    observer.event(&Event::LayerDone {
+        label: &there.id.to_string(),
+        bytes: there.tar_size,
+        reused: true,
+    });
+}
+
+/// Refuses content that is not what was promised.
+pub(crate) fn expect_diff_id(
+    expected: Option<DiffId>,
+    staged: &StagedLayer,
+) -> Result<(), RegisterError> {
+    match expected {
+        Some(expected) if expected != staged.diff_id => Err(RegisterError::DiffIdMismatch {
+            expected,
+            actual: staged.diff_id,
         }),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a descriptor of other content than the layer that is there.
+fn check_known(descriptor: &Descriptor, there: &LayerRecord) -> Result<(), RegisterError> {
+    match (descriptor.diff_id, there.diff_id) {
+        (Some(expected), Some(actual)) if expected != actual => {
+            Err(RegisterError::DiffIdMismatch { expected, actual })
+        }
+        _ => Ok(()),
     }
 }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
 
-use lith_drivers::{LayerFiles, TreeFiles};
+use lith_drivers::{CacheId, LayerFiles, TreeFiles};
 use lith_store::{DiffId, LayerId, LayerRecord, RetainError, Session};
 use lith_tarsplit::{Assembler, FileEntry, FileGetter};
 
@@ -31,19 +31,24 @@ pub struct LayerStream {
 impl Graph {
     /// Opens the exact bytes of a layer.
     ///
+    /// The layer is held until the stream is dropped, so it is not deleted meanwhile; no lock is,
+    /// so the stream may be the data of a registration.
+    ///
     /// # Errors
-    /// When the layer is not there or its record cannot be opened.
+    /// [`GraphError::NotFound`]; [`GraphError::NoTree`], [`GraphError::NoRecord`] and
+    /// [`GraphError::Corrupt`] when it is damaged so that nothing can be read.
     pub fn tar_layer(&self, id: &LayerId) -> Result<LayerStream, GraphError> {
         let hold = self.store().begin()?;
-        let not_found = || GraphError::NotFound { id: id.to_string() };
-        let layer = self.store().layer(id)?.ok_or_else(not_found)?;
+        self.known(id)?;
         self.store()
             .retain(&hold, &[*id])
             .map_err(|error| match error {
-                RetainError::Missing { .. } => not_found(),
+                RetainError::Missing { .. } => GraphError::NotFound { id: id.to_string() },
                 error => error.into(),
             })?;
-        let source = self.source(&layer)?;
+        // Only now: until it was held it could have been deleted and made anew.
+        let (layer, cache) = self.known_tree(id)?;
+        let source = self.source(&layer, &cache)?;
         let bytes = ReadAhead::start(source).map_err(|error| GraphError::Corrupt {
             layer: *id,
             reason: format!("its stream cannot be started: {error}"),
@@ -59,12 +64,16 @@ impl Graph {
         })
     }
 
-    fn source(&self, layer: &LayerRecord) -> Result<Box<dyn Read + Send>, GraphError> {
+    fn source(
+        &self,
+        layer: &LayerRecord,
+        cache: &CacheId,
+    ) -> Result<Box<dyn Read + Send>, GraphError> {
         let corrupt = |reason: String| GraphError::Corrupt {
             layer: layer.id,
             reason,
         };
-        let tree = match self.driver().files(&crate::read::cache_id(layer)?)? {
+        let tree = match self.driver().files(cache)? {
             LayerFiles::Stream(stream) if !layer.has_record => return Ok(stream),
             LayerFiles::Stream(_) => {
                 return Err(corrupt(
@@ -72,9 +81,7 @@ impl Graph {
                 ));
             }
             LayerFiles::Tree(_) if !layer.has_record => {
-                return Err(corrupt(
-                    "it has no record, and its driver does not keep the tar".into(),
-                ));
+                return Err(GraphError::NoRecord { layer: layer.id });
             }
             LayerFiles::Tree(tree) => tree,
         };

@@ -5,12 +5,12 @@ use std::io::{self, Read};
 use std::path::PathBuf;
 
 use lith_graph::{Descriptor, Graph, Registered};
-use lith_store::{ChainId, OpenOptions, Session};
+use lith_store::{ChainId, LayerId, OpenOptions, Session};
 
 /// A root that goes with the test.
 pub(crate) struct Fixture {
     pub(crate) folder: tempfile::TempDir,
-    driver: &'static str,
+    pub(crate) driver: &'static str,
 }
 
 impl Fixture {
@@ -19,6 +19,58 @@ impl Fixture {
             folder: tempfile::tempdir().unwrap(),
             driver,
         }
+    }
+
+    /// A root in memory, for what waits for the disk too often.
+    pub(crate) fn in_memory(driver: &'static str) -> Self {
+        let memory = std::path::Path::new("/dev/shm");
+        let folder = match memory.is_dir() {
+            true => tempfile::tempdir_in(memory),
+            false => tempfile::tempdir(),
+        };
+        Self {
+            folder: folder.unwrap(),
+            driver,
+        }
+    }
+
+    /// A root of its own, on the same driver, beside those of other rounds.
+    pub(crate) fn like(other: &Self, round: usize) -> Self {
+        let folder = other.folder.path().join(format!("round{round}"));
+        fs::create_dir(&folder).unwrap();
+        Self {
+            folder: tempfile::tempdir_in(folder).unwrap(),
+            driver: other.driver,
+        }
+    }
+
+    /// A path below the root.
+    pub(crate) fn path(&self, below: &str) -> PathBuf {
+        self.folder.path().join("root").join(below)
+    }
+
+    /// The folder of a layer.
+    pub(crate) fn layer(&self, id: &LayerId) -> PathBuf {
+        self.path("layers").join(id.hex())
+    }
+
+    /// Loses the driver's files of a layer.
+    pub(crate) fn lose_tree(&self, graph: &Graph, id: &LayerId) {
+        let cache = graph.store().layer(id).unwrap().unwrap().cache;
+        let tree = self.path("drivers").join(self.driver).join(cache);
+        fs::remove_dir_all(tree).unwrap();
+    }
+
+    /// Names of what is in work, in staging and in the driver, and of sessions' locks.
+    pub(crate) fn leftovers(&self) -> Vec<String> {
+        let work = format!("drivers/{}/.work", self.driver);
+        ["staging", &work, "locks/sessions"]
+            .iter()
+            .flat_map(|folder| {
+                let list = self.listing(folder);
+                list.into_iter().map(move |name| format!("{folder}/{name}"))
+            })
+            .collect()
     }
 
     pub(crate) fn open(&self) -> Graph {
@@ -55,7 +107,7 @@ impl Fixture {
             layers,
             "in the driver"
         );
-        assert_eq!(self.listing("staging"), Vec::<String>::new());
+        assert_eq!(self.leftovers(), Vec::<String>::new());
     }
 
     /// All files below the driver's folder with this name.
@@ -98,6 +150,28 @@ pub(crate) fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
         builder.append_data(&mut header, name, *content).unwrap();
     }
     builder.into_inner().unwrap()
+}
+
+/// An ID of one digit pair, repeated.
+pub(crate) fn id(pair: &str) -> LayerId {
+    pair.repeat(32).parse().unwrap()
+}
+
+/// Describes a layer that has no more than an ID and perhaps a parent.
+pub(crate) fn plain(id: LayerId, parent: Option<LayerId>) -> Descriptor {
+    Descriptor {
+        id,
+        parent,
+        diff_id: None,
+        json: None,
+    }
+}
+
+/// Registers an empty layer, and keeps it.
+pub(crate) fn empty(graph: &Graph, session: &Session, id: LayerId, parent: Option<LayerId>) {
+    let descriptor = plain(id, parent);
+    graph.register(session, &descriptor, None, &()).unwrap();
+    graph.keep(&id).unwrap();
 }
 
 /// Registers a tar under its chain ID.

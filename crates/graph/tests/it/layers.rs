@@ -88,7 +88,7 @@ fn prefixes_find_layers() {
             };
             graph.register(&session, &descriptor, None, &()).unwrap();
         }
-        assert_eq!(graph.get("ab").unwrap().id, id("ab"));
+        assert_eq!(*graph.get("ab").unwrap().id(), id("ab"));
         let ambiguous = graph.get("a").unwrap_err();
         assert!(
             matches!(ambiguous, GraphError::Ambiguous { candidates, .. } if candidates.len() == 2)

@@ -2,7 +2,17 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr)] // A test that cannot go on has failed.
 
+mod chain;
 mod concurrency;
+mod create;
+mod delete;
 mod failures;
 mod fixture;
+mod heal;
+mod hold;
 mod layers;
+mod metadata;
+mod processes;
+mod reuse;
+mod streams;
+mod v1;

@@ -1,0 +1,108 @@
+//! What a new registration makes of the remains of an old one.
+
+use std::fs;
+use std::path::Path;
+
+use lith_drivers::CacheId;
+use lith_store::{LayerLock, LayerRecord, Session};
+
+use crate::register::expect_diff_id;
+use crate::stage::Applied;
+use crate::{Graph, GraphError, RegisterError, Registered, StagedLayer, record};
+
+impl Graph {
+    /// Gives a layer whose files the driver lost new ones, under the same cache ID, so that
+    /// whatever stands on it goes on to find them.
+    ///
+    /// The record is replaced first and the tree appears last, in one step: a kill leaves the
+    /// layer damaged as it was, or whole.
+    pub(crate) fn heal(
+        &self,
+        _lock: &LayerLock,
+        session: &Session,
+        staged: &StagedLayer,
+        applied: Applied,
+        damaged: &LayerRecord,
+    ) -> Result<Registered, RegisterError> {
+        expect_diff_id(damaged.diff_id, staged)?;
+        self.store().retain(session, &[damaged.id])?;
+        let cache = crate::read::cache_id(damaged)?;
+        let parent = self.parent_cache(damaged)?;
+        if applied.has_record != damaged.has_record {
+            let what = |has| if has { "a record" } else { "no record" };
+            let reason = format!(
+                "it has {}, but its driver now makes {}",
+                what(damaged.has_record),
+                what(applied.has_record)
+            );
+            let layer = damaged.id;
+            return Err(GraphError::Corrupt { layer, reason }.into());
+        }
+        if applied.has_record {
+            self.replace_record(&staged.folder, damaged)?;
+        }
+        applied.draft.commit(&cache, parent.as_ref())?;
+        if damaged.synced {
+            // The index says that the tree is on disk, so it must be.
+            self.driver().sync()?;
+        }
+        tracing::info!(layer = %damaged.id, "its files were missing and are there again");
+        Ok(Registered::of(damaged, true))
+    }
+
+    /// The driver's ID of the layer below.
+    pub(crate) fn parent_cache(&self, layer: &LayerRecord) -> Result<Option<CacheId>, GraphError> {
+        let Some(parent) = layer.parent else {
+            return Ok(None);
+        };
+        let parent = self.listed(&parent)?.ok_or_else(|| GraphError::Corrupt {
+            layer: layer.id,
+            reason: format!("its parent {parent} is missing"),
+        })?;
+        crate::read::cache_id(&parent).map(Some)
+    }
+
+    /// Puts the record of a staged layer in the place of the one that is there, which may be
+    /// damaged too. Nobody reads it: there are no files to go with it.
+    fn replace_record(&self, staged: &Path, layer: &LayerRecord) -> Result<(), RegisterError> {
+        let effects = self.store().effects();
+        let folder = self.store().root().layer(&layer.id);
+        effects.sync_tree(staged)?;
+        let old = record::kept_path(&folder);
+        if old.symlink_metadata().is_ok() {
+            effects.rename(&old, &staged.join("old"))?;
+        }
+        let new = record::kept_path(staged);
+        if new.symlink_metadata().is_ok() {
+            effects.rename(&new, &old)?;
+        }
+        effects.rename(&record::record_path(staged), &record::record_path(&folder))?;
+        effects.sync_dir(&folder)?;
+        Ok(())
+    }
+
+    /// Puts the folder of a layer aside that is not listed and whose files are gone: the store
+    /// would adopt it as a layer that is whole. Only who holds the layer's lock may look.
+    pub(crate) fn put_leftover_aside(
+        &self,
+        lock: &LayerLock,
+        session: &Session,
+    ) -> Result<(), RegisterError> {
+        let place = self.store().root().layer(lock.id());
+        if place.symlink_metadata().is_err() {
+            return Ok(());
+        }
+        if let Ok(leftover) = LayerRecord::read(&place, lock.id())
+            && self.has_tree(&leftover)?
+        {
+            return Ok(());
+        }
+        let aside = session.scratch("leftover")?;
+        let effects = self.store().effects();
+        effects.rename(&place, &aside.join("layer"))?;
+        effects.sync_dir(&self.store().root().layers())?;
+        // The session's end removes it too; sooner gives back the space at once.
+        let _ = fs::remove_dir_all(aside);
+        Ok(())
+    }
+}

@@ -1,0 +1,206 @@
+//! Layers whose files the driver lost.
+
+use std::fs;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
+use lith_graph::{DeleteError, Descriptor, Graph, GraphError, RegisterError};
+use lith_store::{ChainId, LayerId};
+
+use crate::fixture::{on_each_driver, read_back, register, tar};
+
+const BASE: &[(&str, &[u8])] = &[("a", b"one"), ("dup", b"first"), ("dup", b"second")];
+const CHILD: &[(&str, &[u8])] = &[("b", b"two")];
+
+/// Two layers, one on the other, kept.
+fn stack(graph: &Graph) -> [(ChainId, LayerId); 2] {
+    let session = graph.store().begin().unwrap();
+    let (base_chain, base) = register(graph, &session, None, &tar(BASE));
+    let (child_chain, child) = register(graph, &session, Some(&base_chain), &tar(CHILD));
+    graph.keep(&base.id).unwrap();
+    graph.keep(&child.id).unwrap();
+    session.end().unwrap();
+    [(base_chain, base.id), (child_chain, child.id)]
+}
+
+#[test]
+fn registering_again_brings_the_files_back_under_the_same_cache_id() {
+    on_each_driver(|fixture| {
+        let graph = fixture.open();
+        let [(_, base), (_, child)] = stack(&graph);
+        let before = graph.layer(&base).unwrap().record;
+        fixture.lose_tree(&graph, &base);
+        let session = graph.store().begin().unwrap();
+        assert!(matches!(
+            graph.tar_layer(&base).err(),
+            Some(GraphError::NoTree { .. })
+        ));
+        let missing = graph.retain(&session, &[base]).unwrap_err();
+        assert!(matches!(missing, GraphError::Retain(_)), "{missing}");
+
+        let (_, healed) = register(&graph, &session, None, &tar(BASE));
+        assert!(healed.new, "its files are");
+        session.end().unwrap();
+        assert_eq!(graph.layer(&base).unwrap().record, before);
+        assert!(read_back(&graph, &healed).unwrap() == tar(BASE));
+
+        let target = fixture.folder.path().join("mounted");
+        fs::create_dir(&target).unwrap();
+        let mount = graph.mount(&child, &target).unwrap();
+        assert_eq!(fs::read(target.join("a")).unwrap(), b"one");
+        assert_eq!(fs::read(target.join("b")).unwrap(), b"two");
+        drop(mount);
+        drop(graph);
+        fixture.assert_layers(2);
+    });
+}
+
+#[test]
+fn a_torn_record_is_replaced_with_the_files() {
+    on_each_driver(|fixture| {
+        let graph = fixture.open();
+        let [(_, base), _] = stack(&graph);
+        fixture.lose_tree(&graph, &base);
+        let folder = fixture.layer(&base);
+        fs::write(folder.join("tar-data.json.gz"), b"torn").unwrap();
+        fs::remove_dir_all(folder.join("kept")).unwrap();
+        let session = graph.store().begin().unwrap();
+        let (_, healed) = register(&graph, &session, None, &tar(BASE));
+        assert!(read_back(&graph, &healed).unwrap() == tar(BASE));
+        session.end().unwrap();
+        drop(graph);
+        fixture.assert_layers(2);
+    });
+}
+
+#[test]
+fn other_content_does_not_heal() {
+    on_each_driver(|fixture| {
+        let graph = fixture.open();
+        let [(_, base), _] = stack(&graph);
+        fixture.lose_tree(&graph, &base);
+        let session = graph.store().begin().unwrap();
+        let descriptor = Descriptor {
+            id: base,
+            parent: None,
+            diff_id: None,
+            json: None,
+        };
+        let error = graph
+            .register(&session, &descriptor, Some(&mut &tar(CHILD)[..]), &())
+            .unwrap_err();
+        assert!(
+            matches!(error, RegisterError::DiffIdMismatch { .. }),
+            "{error}"
+        );
+        assert!(!graph.exists(&base).unwrap());
+        session.end().unwrap();
+        assert_eq!(fixture.leftovers(), Vec::<String>::new());
+    });
+}
+
+#[test]
+fn a_child_cannot_be_registered_on_a_layer_without_files() {
+    on_each_driver(|fixture| {
+        let graph = fixture.open();
+        let [(base_chain, base), _] = stack(&graph);
+        fixture.lose_tree(&graph, &base);
+        let session = graph.store().begin().unwrap();
+        let staged = graph
+            .stage(&session, &mut &tar(&[("c", b"3")])[..], None, &())
+            .unwrap();
+        let descriptor = Descriptor::chain(Some(&base_chain), staged.diff_id());
+        let error = graph.publish(&session, staged, &descriptor).unwrap_err();
+        let RegisterError::ParentMissing { parent, .. } = error else {
+            panic!("{error}");
+        };
+        assert_eq!(parent, base);
+    });
+}
+
+#[test]
+fn many_heal_while_others_read() {
+    on_each_driver(|fixture| {
+        let graph = fixture.open();
+        let [(_, base), (_, child)] = stack(&graph);
+        let reads = AtomicUsize::new(0);
+        let done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    let mut stream = graph.tar_layer(&child).unwrap();
+                    std::io::copy(&mut stream, &mut std::io::sink()).unwrap();
+                    reads.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+            for _ in 0..5 {
+                fixture.lose_tree(&graph, &base);
+                let healed = AtomicUsize::new(0);
+                thread::scope(|scope| {
+                    for _ in 0..3 {
+                        scope.spawn(|| {
+                            let graph = fixture.open();
+                            let session = graph.store().begin().unwrap();
+                            let (_, layer) = register(&graph, &session, None, &tar(BASE));
+                            healed.fetch_add(usize::from(layer.new), Ordering::Relaxed);
+                            assert!(read_back(&graph, &layer).unwrap() == tar(BASE));
+                        });
+                    }
+                });
+                assert_eq!(healed.load(Ordering::Relaxed), 1);
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+        assert!(reads.load(Ordering::Relaxed) > 0);
+        drop(graph);
+        fixture.assert_layers(2);
+    });
+}
+
+#[test]
+fn a_layer_without_files_can_be_deleted() {
+    on_each_driver(|fixture| {
+        let graph = fixture.open();
+        let [(_, base), (_, child)] = stack(&graph);
+        fixture.lose_tree(&graph, &base);
+        let session = graph.store().begin().unwrap();
+        let refused = graph.delete(&session, &base).unwrap_err();
+        assert!(matches!(refused, DeleteError::Remove(_)), "{refused}");
+        graph.delete(&session, &child).unwrap();
+        assert_eq!(
+            graph.delete_prefix(&session, &base.hex()[..20]).unwrap(),
+            base
+        );
+        session.end().unwrap();
+        drop(graph);
+        fixture.assert_layers(0);
+    });
+}
+
+#[test]
+fn a_folder_that_was_left_without_row_and_files_is_no_layer() {
+    on_each_driver(|fixture| {
+        let graph = fixture.open();
+        let session = graph.store().begin().unwrap();
+        let (_, layer) = register(&graph, &session, None, &tar(BASE));
+        graph.keep(&layer.id).unwrap();
+        let folder = fixture.layer(&layer.id);
+        let copy = fixture.folder.path().join("copy");
+        fs::create_dir(&copy).unwrap();
+        for entry in fs::read_dir(&folder).unwrap() {
+            let entry = entry.unwrap();
+            if entry.file_type().unwrap().is_file() {
+                fs::copy(entry.path(), copy.join(entry.file_name())).unwrap();
+            }
+        }
+        graph.delete(&session, &layer.id).unwrap();
+        fs::rename(&copy, &folder).unwrap();
+        let (_, again) = register(&graph, &session, None, &tar(BASE));
+        assert!(again.new);
+        assert!(read_back(&graph, &again).unwrap() == tar(BASE));
+        graph.keep(&again.id).unwrap();
+        session.end().unwrap();
+        drop(graph);
+        fixture.assert_layers(1);
+    });
+}
