@@ -232,7 +232,8 @@ impl Removal<'_> {
     fn sweep(&mut self, mut candidates: Vec<LayerId>) -> Result<(), RemoveError> {
         // The top layer of a stack comes last: it is its children that keep a layer.
         candidates.reverse();
-        self.report.layers = self.graph.sweep_unclaimed(self.session, &candidates)?;
+        let swept = self.graph.sweep_unclaimed(self.session, &candidates)?;
+        self.report.layers = swept.iter().map(|layer| layer.id).collect();
         let mut seen = Vec::new();
         for id in candidates {
             if !self.report.layers.contains(&id) && !seen.contains(&id) {

@@ -4,6 +4,16 @@ use lith_store::{LayerId, LayerLock, Removal, RemoveLayerError, Session};
 
 use crate::{DeleteError, Graph, GraphError};
 
+/// A layer that was deleted because nobody needed it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Swept {
+    /// The layer.
+    pub id: LayerId,
+    /// Bytes on disk that its files and its folder took.
+    pub disk: u64,
+}
+
 impl Graph {
     /// Deletes a layer, its files and its record; its parent has one child less.
     ///
@@ -59,7 +69,7 @@ impl Graph {
     /// Deletes those of `candidates`, and then of their ancestors, that nobody needs: no
     /// image, no child, no mount, no holder but `session`, no [mark](Graph::keep) to keep them.
     ///
-    /// Returns what was deleted, children before parents.
+    /// Returns what was deleted, children before parents, and the space that each gave back.
     ///
     /// # Errors
     /// When a layer that nobody needs cannot be deleted; what was deleted before stays so.
@@ -67,7 +77,7 @@ impl Graph {
         &self,
         session: &Session,
         candidates: &[LayerId],
-    ) -> Result<Vec<LayerId>, DeleteError> {
+    ) -> Result<Vec<Swept>, DeleteError> {
         let mut swept = Vec::new();
         let mut waiting: Vec<LayerId> = candidates.to_vec();
         while let Some(id) = waiting.pop() {
@@ -83,8 +93,9 @@ impl Graph {
                 Err(error) => return Err(error.into()),
             };
             waiting.extend(removal.record.parent);
+            let disk = self.disk_of(&removal.record, &removal.folder)?;
             self.finish_removal(removal)?;
-            swept.push(id);
+            swept.push(Swept { id, disk });
         }
         Ok(swept)
     }

@@ -45,6 +45,7 @@ mod read;
 mod record;
 mod register;
 mod reuse;
+mod size;
 mod stage;
 mod status;
 mod stream;
@@ -53,6 +54,7 @@ mod v1;
 mod v1json;
 
 pub use create::{Container, CreateOptions};
+pub use delete::Swept;
 pub use descriptor::{Descriptor, Registered};
 pub use error::{Damage, DeleteError, GraphError, RegisterError, SpoolError};
 pub use graph::Graph;

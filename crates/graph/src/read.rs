@@ -83,7 +83,7 @@ impl Graph {
     /// # Errors
     /// When the index cannot be read.
     pub fn parent_refs(&self, id: &LayerId) -> Result<u64, GraphError> {
-        Ok(self.children(id)?.len() as u64)
+        Ok(self.store().parent_refs(id)?)
     }
 
     /// Returns the layers that are nobody's parent.
@@ -91,11 +91,7 @@ impl Graph {
     /// # Errors
     /// When the index cannot be read.
     pub fn heads(&self) -> Result<Vec<LayerId>, GraphError> {
-        let layers = self.store().layers()?;
-        let parents: std::collections::BTreeSet<_> =
-            layers.iter().filter_map(|layer| layer.parent).collect();
-        let heads = layers.iter().map(|layer| layer.id);
-        Ok(heads.filter(|id| !parents.contains(id)).collect())
+        Ok(self.store().heads()?)
     }
 
     /// Returns each parent with its children. A layer without children has no entry.
@@ -103,13 +99,7 @@ impl Graph {
     /// # Errors
     /// When the index cannot be read.
     pub fn by_parent(&self) -> Result<BTreeMap<LayerId, Vec<LayerId>>, GraphError> {
-        let mut children: BTreeMap<LayerId, Vec<LayerId>> = BTreeMap::new();
-        for layer in self.store().layers()? {
-            if let Some(parent) = layer.parent {
-                children.entry(parent).or_default().push(layer.id);
-            }
-        }
-        Ok(children)
+        Ok(self.store().by_parent()?)
     }
 
     /// Returns the layer and all below it, the lowest first.

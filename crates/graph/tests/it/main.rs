@@ -14,5 +14,6 @@ mod layers;
 mod metadata;
 mod processes;
 mod reuse;
+mod size;
 mod streams;
 mod v1;
