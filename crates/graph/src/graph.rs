@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lith_drivers::{Driver, DriverOptions};
-use lith_store::{Intent, OpenOptions, Ownership, Root, Session, Store, StoreError};
+use lith_store::{Intent, LayerRecord, OpenOptions, Ownership, Root, Session, Store, StoreError};
 
 use crate::GraphError;
 
@@ -114,15 +114,11 @@ impl Graph {
                 tracing::warn!(layer = %layer.id, "its files are missing: load it again");
             }
         }
-        // A folder that is not listed is damaged, and one of the trees may be its.
-        let folders = std::fs::read_dir(self.store.root().layers()).map_or(0, Iterator::count);
-        if folders != layers.len() {
-            tracing::warn!(
-                folders,
-                layers = layers.len(),
-                "layers are damaged: no files removed"
-            );
-            return Ok(());
+        if self.sweep_folders(&layers)? > 0 {
+            // Each may be that of a layer, and one of the trees may be its. Whoever opens the
+            // store next has no more to go by.
+            tracing::warn!("layers are damaged: no files are removed");
+            return Ok(self.store.scan_done()?);
         }
         for intent in intents {
             if let Intent::Layer { cache, .. } | Intent::RemoveLayer { cache, .. } = intent {
@@ -135,6 +131,34 @@ impl Graph {
         }
         self.store.scan_done()?;
         Ok(())
+    }
+
+    /// Removes what lies among the layers' folders without ever having been one. Returns how
+    /// many are left that are not listed: layers whose description is damaged.
+    fn sweep_folders(&self, listed: &[LayerRecord]) -> Result<usize, GraphError> {
+        let listed: BTreeSet<String> = listed.iter().map(|layer| layer.id.hex()).collect();
+        let mut damaged = 0;
+        let session = self.store.begin()?;
+        for path in self.folders()? {
+            let name = path.file_name().and_then(|name| name.to_str());
+            if name.is_some_and(|name| listed.contains(name)) || !self.is_stray(&path)? {
+                continue;
+            }
+            match name.and_then(|name| name.parse().ok()) {
+                Some(id) if path.is_dir() => {
+                    let lock = self.store.lock_layer(&id)?;
+                    if self.sweep_folder(&lock, &session)? {
+                        tracing::info!(path = %path.display(), "removed what never was a layer");
+                        continue;
+                    }
+                }
+                _ => {}
+            }
+            tracing::warn!(path = %path.display(), "no layer: left as it is");
+            damaged += 1;
+        }
+        session.end()?;
+        Ok(damaged)
     }
 
     /// Removes a tree that no layer names any more; one that is not there is fine.

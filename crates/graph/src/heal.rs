@@ -87,7 +87,7 @@ impl Graph {
         &self,
         lock: &LayerLock,
         session: &Session,
-    ) -> Result<(), RegisterError> {
+    ) -> Result<(), GraphError> {
         let place = self.store().root().layer(lock.id());
         if place.symlink_metadata().is_err() {
             return Ok(());
@@ -97,9 +97,29 @@ impl Graph {
         {
             return Ok(());
         }
+        self.put_aside(&place, session)
+    }
+
+    /// Removes the folder of a layer that is not listed and was never complete: it has no
+    /// description. False when it has one, damaged or not.
+    pub(crate) fn sweep_folder(
+        &self,
+        lock: &LayerLock,
+        session: &Session,
+    ) -> Result<bool, GraphError> {
+        let place = self.store().root().layer(lock.id());
+        if place.join("layer.json").symlink_metadata().is_ok() {
+            return Ok(false);
+        }
+        self.put_aside(&place, session)?;
+        Ok(true)
+    }
+
+    /// Removes a folder from among those of the layers, in one step.
+    fn put_aside(&self, place: &Path, session: &Session) -> Result<(), GraphError> {
         let aside = session.scratch("leftover")?;
         let effects = self.store().effects();
-        effects.rename(&place, &aside.join("layer"))?;
+        effects.rename(place, &aside.join("layer"))?;
         effects.sync_dir(&self.store().root().layers())?;
         // The session's end removes it too; sooner gives back the space at once.
         let _ = fs::remove_dir_all(aside);

@@ -11,19 +11,38 @@
 //! - A layer is listed only when its tree, its record and its row in the index are there.
 //! - A layer is deleted only while no image, child, mount or living session needs it.
 //! - A process that dies holds nothing, and leaves nothing that the next open does not sweep.
+//! - Damage is told, by name, and never taken for absence or passed over.
+//!
+//! Work is done in a [session](lith_store::Session), which holds what it registers or
+//! [retains](Graph::retain) until it ends. What is to outlive it is [kept](Graph::keep), or claimed
+//! by an image.
 //!
 //! ```no_run
 //! use lith_graph::{Descriptor, Graph};
-//! use lith_store::OpenOptions;
+//! use lith_store::{ChainId, DiffId, OpenOptions};
 //! use std::{fs::File, io, path::Path};
 //!
 //! let options = OpenOptions { create: true, ..OpenOptions::default() };
 //! let graph = Graph::open_root(Path::new("/tmp/example-root"), &options)?;
 //! let session = graph.store().begin()?;
+//!
+//! // Under its chain ID, when it is known what it is ...
+//! let diff_id: DiffId =
+//!     "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef".parse()?;
+//! let base = Descriptor::chain(None, &diff_id);
+//! graph.register(&session, &base, Some(&mut File::open("base.tar.gz")?), &())?;
+//! // ... or read first, and placed when that is known.
 //! let staged = graph.stage(&session, &mut File::open("layer.tar.gz")?, None, &())?;
-//! let descriptor = Descriptor::chain(None, staged.diff_id());
+//! let below = ChainId::of(None, &diff_id);
+//! let descriptor = Descriptor::chain(Some(&below), staged.diff_id());
 //! let layer = graph.publish(&session, staged, &descriptor)?;
+//! graph.keep(&layer.id)?;
+//!
+//! println!("{:?}", graph.get(&layer.id.hex()[..12])?.record);
 //! io::copy(&mut graph.tar_layer(&layer.id)?, &mut File::create("same.tar")?)?;
+//! graph.mount(&layer.id, Path::new("/mnt"))?.unmount()?;
+//! graph.delete(&session, &layer.id)?;
+//! session.end()?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 

@@ -79,7 +79,7 @@ impl Graph {
     }
 
     /// Names in the folder of all layers.
-    fn folders(&self) -> Result<Vec<PathBuf>, GraphError> {
+    pub(crate) fn folders(&self) -> Result<Vec<PathBuf>, GraphError> {
         let path = self.store().root().layers();
         let list = || -> std::io::Result<Vec<PathBuf>> {
             std::fs::read_dir(&path)?
@@ -109,7 +109,7 @@ impl Graph {
 
     /// Whether a folder that was not listed is none of a layer: a layer's lock is held while its
     /// folder stands without a row.
-    fn is_stray(&self, path: &std::path::Path) -> Result<bool, GraphError> {
+    pub(crate) fn is_stray(&self, path: &std::path::Path) -> Result<bool, GraphError> {
         let name = path.file_name().and_then(|name| name.to_str());
         let Some(id) = name.and_then(|name| name.parse::<LayerId>().ok()) else {
             return Ok(true);

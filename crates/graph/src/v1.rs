@@ -72,8 +72,10 @@ impl Graph {
                 v1_id(&json).map_err(|source| GraphError::V1Json { layer, source })
             });
             let json = self.generate(&layer, parent.transpose()?.as_deref())?;
-            self.set_layer_file(session, &layer.id, V1, &json)?;
-            below = Some((layer.id, json));
+            let added = self.store().add_layer_file(session, &layer.id, V1, &json);
+            // What another process set in between counts.
+            let there = added.map_err(crate::layer::not_found)?;
+            below = Some((layer.id, there.unwrap_or(json)));
         }
         // The last one was the layer itself.
         let (_, json) = below.ok_or_else(|| GraphError::NotFound { id: id.to_string() })?;

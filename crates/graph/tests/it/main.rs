@@ -13,6 +13,7 @@ mod hold;
 mod layers;
 mod metadata;
 mod processes;
+mod restore;
 mod reuse;
 mod size;
 mod streams;

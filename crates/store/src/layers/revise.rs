@@ -78,6 +78,27 @@ impl Store {
         put(self, session, id, name, bytes)
     }
 
+    /// As [`Store::set_layer_file`] where there is no file of that name yet; gives what is there
+    /// otherwise, and leaves it alone.
+    ///
+    /// # Errors
+    /// As [`Store::set_layer_file`].
+    pub fn add_layer_file(
+        &self,
+        session: &Session,
+        id: &LayerId,
+        name: &str,
+        bytes: &[u8],
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        check_file_name(name)?;
+        let _lock = self.lock_layer(id)?;
+        if let Some(there) = self.layer_file(id, name)? {
+            return Ok(Some(there));
+        }
+        put(self, session, id, name, bytes)?;
+        Ok(None)
+    }
+
     fn check_listed(&self, id: &LayerId) -> Result<(), StoreError> {
         if self.has_layer(id)? {
             return Ok(());

@@ -69,6 +69,13 @@ fn further_files() {
             .unwrap();
         assert_eq!(store.layer_file(&id, "json").unwrap().unwrap(), content);
     }
+    let there = store.add_layer_file(&session, &id, "json", b"new").unwrap();
+    assert_eq!(there.unwrap(), b"\0\xff", "it is left alone");
+    let there = store
+        .add_layer_file(&session, &id, "other", b"new")
+        .unwrap();
+    assert_eq!(there, None);
+    assert_eq!(store.layer_file(&id, "other").unwrap().unwrap(), b"new");
     let place = store.root().layer(&id).join("json");
     assert_eq!(
         fs::metadata(place).unwrap().permissions().mode() & 0o777,
