@@ -198,6 +198,14 @@ pub enum LoadError {
         /// The layers, bottom first.
         missing: Vec<DiffId>,
     },
+    /// A layer that was to be made from one of the store, which has it no more, or damaged.
+    #[error("layer {member}: the store no longer has {diff_id}, and the archive does not give it")]
+    LayerGone {
+        /// What the archive calls the layer.
+        member: String,
+        /// The layer.
+        diff_id: DiffId,
+    },
     /// A layer of the archive could not be registered.
     #[error("layer {member} cannot be loaded")]
     Layer {

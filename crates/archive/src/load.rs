@@ -1,10 +1,14 @@
 //! Loading: from any source into the store, all of it or nothing.
 
+mod choose;
+mod early;
 mod passing;
 mod place;
+mod plan;
 mod report;
+mod shelf;
+mod work;
 
-use std::collections::BTreeSet;
 use std::time::Instant;
 
 use lith_graph::{Event, Graph, Observer};
@@ -12,6 +16,7 @@ use lith_store::{EventKind, ImageId, ImageRecord, Published, Reference, Session}
 
 use crate::source::{Description, SourceImage};
 use crate::{Input, LoadError};
+use choose::{add_tags, choose};
 use passing::Passing;
 use place::{Placer, Stack};
 pub use report::{LoadReport, LoadedImage};
@@ -101,7 +106,7 @@ impl Work<'_> {
     ) -> Result<LoadReport, LoadError> {
         let mut since = Instant::now();
         let (graph, session) = (self.graph, self.session);
-        let mut passing = Passing::new(graph, session, observer);
+        let mut passing = Passing::new(graph, session, observer, &options.images);
         let (described, opener) = source.open()?.describe(&mut passing)?;
         let Description {
             mut images,
@@ -118,8 +123,8 @@ impl Work<'_> {
         }
         choose(&mut images, &options.images)?;
         add_tags(&mut images, &options.tags)?;
-        let passed = passing.finish();
-        let mut placer = Placer::new(graph, session, observer, &*opener, passed, cut_off);
+        let passage = passing.finish()?;
+        let mut placer = Placer::new(graph, session, observer, &*opener, passage, cut_off);
         let stacks = placer.place(&images)?;
         let mut report = LoadReport {
             images: Vec::new(),
@@ -235,80 +240,4 @@ fn record_events(graph: &Graph, report: &LoadReport) {
                 .record_event(EventKind::Load, Some(&image.id), name.as_deref());
         note(recorded.map(drop), "cannot record an event");
     }
-}
-
-/// Leaves only the images that were asked for, in the archive's order.
-fn choose(images: &mut Vec<SourceImage>, wanted: &[String]) -> Result<(), LoadError> {
-    if wanted.is_empty() {
-        return Ok(());
-    }
-    let mut chosen = BTreeSet::new();
-    for text in wanted {
-        let before = chosen.len();
-        let fits = images
-            .iter()
-            .enumerate()
-            .filter(|(_, image)| is(image, text));
-        chosen.extend(fits.map(|(index, _)| index));
-        let again = images
-            .iter()
-            .enumerate()
-            .any(|(index, image)| chosen.contains(&index) && is(image, text));
-        if chosen.len() == before && !again {
-            let names = images.iter().map(|image| match image.names.first() {
-                Some(name) => name.familiar(),
-                None => image.id.to_string(),
-            });
-            let available = names.collect();
-            return Err(LoadError::NotInArchive {
-                wanted: text.clone(),
-                available,
-            });
-        }
-    }
-    let mut index = 0;
-    images.retain(|_| {
-        index += 1;
-        chosen.contains(&(index - 1))
-    });
-    Ok(())
-}
-
-/// True when `text` is a name of the image, its repository, its ID or the start of it.
-fn is(image: &SourceImage, text: &str) -> bool {
-    let hex = text.strip_prefix("sha256:").unwrap_or(text);
-    if let Ok(name) = Reference::parse_bare(text) {
-        let fits = |own: &Reference| {
-            own.repository() == name.repository()
-                && (name.tag().is_none() || own.tag() == name.tag())
-        };
-        if name.digest().is_none() && image.names.iter().any(fits) {
-            return true;
-        }
-    }
-    !hex.is_empty() && image.id.hex().starts_with(hex)
-}
-
-fn add_tags(images: &mut [SourceImage], tags: &[Reference]) -> Result<(), LoadError> {
-    if tags.is_empty() {
-        return Ok(());
-    }
-    let ids: BTreeSet<ImageId> = images.iter().map(|image| image.id).collect();
-    if ids.len() != 1 {
-        return Err(LoadError::TagsNeedOneImage { images: ids.len() });
-    }
-    for tag in tags {
-        if tag.tag().is_none() || tag.digest().is_some() {
-            return Err(LoadError::NotATag { name: tag.clone() });
-        }
-    }
-    if let Some(image) = images.first_mut() {
-        let archive = std::mem::take(&mut image.names);
-        for name in tags.iter().cloned().chain(archive) {
-            if !image.names.contains(&name) {
-                image.names.push(name);
-            }
-        }
-    }
-    Ok(())
 }

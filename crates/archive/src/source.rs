@@ -40,6 +40,10 @@ pub(crate) trait PassingLayers {
     /// look like one are never claimed.
     fn take(&mut self, member: &[u8], content: &mut (dyn Read + Send))
     -> Result<Ticket, LoadError>;
+
+    /// Says what images there are, as soon as the source knows it: layers that passed and
+    /// those that still come can get their places.
+    fn announce(&mut self, images: Vec<SourceImage>) -> Result<(), LoadError>;
 }
 
 /// The number of a layer that passed.

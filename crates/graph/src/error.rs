@@ -214,6 +214,16 @@ impl GraphError {
     }
 }
 
+/// Why several layers were not published. None of them has its place then.
+#[derive(Debug, thiserror::Error)]
+#[error("layer {index} of those to be published cannot be registered")]
+pub struct PublishError {
+    /// Which one was refused, counted from 0; the first where all failed together.
+    pub index: usize,
+    /// Why.
+    pub source: RegisterError,
+}
+
 impl RegisterError {
     /// For `map_err`: names the action and the file.
     pub(crate) fn io(

@@ -1,6 +1,6 @@
 //! Who holds a layer: what is held is not deleted by anyone, whichever process asks.
 
-use lith_store::{LayerId, RetainError, Session, SessionId};
+use lith_store::{LayerId, LayerRecord, RetainError, Session, SessionId};
 
 use crate::{Graph, GraphError};
 
@@ -25,6 +25,30 @@ impl Graph {
             return Err(RetainError::Missing { missing }.into());
         }
         Ok(self.store().retain(session, ids)?)
+    }
+
+    /// Holds those of the layers that are there with their files, and returns their records; the
+    /// others are left out. The index is asked once for many.
+    ///
+    /// # Errors
+    /// When the index cannot be written, or the driver cannot be asked.
+    pub fn retain_present(
+        &self,
+        session: &Session,
+        ids: &[LayerId],
+    ) -> Result<Vec<LayerRecord>, GraphError> {
+        let mut there = self.store().retain_present(session, ids)?;
+        let mut damaged = Vec::new();
+        for layer in &there {
+            if !self.has_tree(layer)? {
+                damaged.push(layer.id);
+            }
+        }
+        if !damaged.is_empty() {
+            self.store().release(session, &damaged)?;
+            there.retain(|layer| !damaged.contains(&layer.id));
+        }
+        Ok(there)
     }
 
     /// Ends a session's hold on layers; those it does not hold are ignored.

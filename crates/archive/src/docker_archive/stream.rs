@@ -4,12 +4,14 @@
 //! tar or like a compressed stream is handed over as it passes, whatever its name; anything
 //! else that is small enough is kept until the manifest says what it is.
 
+use std::collections::HashSet;
 use std::io::{Cursor, Read};
 
 use lith_graph::compression::{self, Compression};
 
 use super::bytes::{Stream, read_full};
 use super::describe::{self, Contents, Document, MANIFEST, MAX_DOCUMENT};
+use super::manifest;
 use super::members::Members;
 use super::outer::{Kind, Member, Outer};
 use crate::LoadError;
@@ -30,6 +32,8 @@ pub(crate) struct StreamArchive<R> {
     members: Members<Held>,
     documents: Vec<Vec<u8>>,
     kept: u64,
+    /// Configs that the manifest names and that did not pass yet; none without a manifest.
+    awaited: Option<HashSet<Vec<u8>>>,
 }
 
 /// What is left of a member that has passed.
@@ -51,6 +55,7 @@ impl<R: Read + Send> StreamArchive<R> {
             members: Members::new(),
             documents: Vec::new(),
             kept: 0,
+            awaited: None,
         }
     }
 
@@ -60,11 +65,40 @@ impl<R: Read + Send> StreamArchive<R> {
                 Kind::Regular => self.regular(&member, passing)?,
                 _ => Held::Nothing,
             };
+            let document = matches!(held, Held::Document(_)).then(|| member.path.clone());
             self.members.add(member, held)?;
+            if document.is_some_and(|path| self.knows_images(&path)) {
+                // What is wrong with them is told when the whole archive has passed.
+                if let Ok(described) = self.images(None) {
+                    passing.announce(described.images)?;
+                }
+            }
         }
         let cut_off = (!self.outer.ended_well()).then(|| self.outer.position());
         self.outer.drain()?;
         Ok(cut_off)
+    }
+
+    /// True when with the document that came last, the manifest and all its configs are there.
+    fn knows_images(&mut self, path: &[u8]) -> bool {
+        let Ok(name) = super::names::clean(path) else {
+            return false;
+        };
+        if let Some(awaited) = &mut self.awaited {
+            return awaited.remove(&name) && awaited.is_empty();
+        }
+        if name != MANIFEST {
+            return false;
+        }
+        let items = match self.document(MANIFEST, "docker-archive") {
+            Ok(Some(manifest)) => manifest::parse(&manifest.bytes).unwrap_or_default(),
+            _ => return false,
+        };
+        let configs = items.into_iter().filter_map(|item| item.config);
+        let configs = configs.filter_map(|path| super::names::clean(path.as_bytes()).ok());
+        let awaited = configs.filter(|config| !self.members.has(config));
+        let awaited = self.awaited.insert(awaited.collect());
+        awaited.is_empty()
     }
 
     fn regular(

@@ -1,14 +1,17 @@
 //! Layers of a stream: applied as they pass, before anything says what they are.
 
+use std::collections::HashMap;
 use std::io::{self, ErrorKind, Read};
 
-use lith_graph::{Graph, Observer, RegisterError, StagedLayer, compression};
+use lith_graph::{Graph, Observer, RegisterError, Registered, StagedLayer, compression};
 use lith_store::{DiffId, LayerId, RetainError, Session};
 use sha2::{Digest as _, Sha256};
 
+use super::choose::choose;
+use super::early::Early;
 use crate::LoadError;
 use crate::error::text;
-use crate::source::{PassingLayers, Ticket};
+use crate::source::{PassingLayers, SourceImage, Ticket};
 
 /// What became of a member that passed.
 pub(super) enum Passed {
@@ -22,27 +25,47 @@ pub(super) enum Passed {
     Refused(Option<RegisterError>),
 }
 
+/// What passed, by ticket, and those layers that have their places already.
+pub(super) struct Passage {
+    pub(super) passed: Vec<Passed>,
+    pub(super) early: HashMap<LayerId, Registered>,
+}
+
 /// Takes the layers of a source that passes only once.
 pub(super) struct Passing<'a> {
     graph: &'a Graph,
     session: &'a Session,
     observer: &'a dyn Observer,
+    /// Which images are to be loaded.
+    wanted: &'a [String],
     passed: Vec<Passed>,
+    early: Option<Early<'a>>,
 }
 
 impl<'a> Passing<'a> {
-    pub(super) fn new(graph: &'a Graph, session: &'a Session, observer: &'a dyn Observer) -> Self {
+    pub(super) fn new(
+        graph: &'a Graph,
+        session: &'a Session,
+        observer: &'a dyn Observer,
+        wanted: &'a [String],
+    ) -> Self {
         Passing {
             graph,
             session,
             observer,
+            wanted,
             passed: Vec::new(),
+            early: None,
         }
     }
 
-    /// What passed, by ticket.
-    pub(super) fn finish(self) -> Vec<Passed> {
-        self.passed
+    pub(super) fn finish(mut self) -> Result<Passage, LoadError> {
+        let early = match self.early.take() {
+            Some(early) => early.finish(&mut self.passed)?,
+            None => HashMap::new(),
+        };
+        let passed = self.passed;
+        Ok(Passage { passed, early })
     }
 
     fn judge(&self, member: &[u8], content: &mut (dyn Read + Send)) -> Result<Passed, LoadError> {
@@ -106,9 +129,26 @@ impl PassingLayers for Passing<'_> {
         member: &[u8],
         content: &mut (dyn Read + Send),
     ) -> Result<Ticket, LoadError> {
-        let passed = self.judge(member, content)?;
+        let mut passed = self.judge(member, content)?;
+        let ticket = Ticket(self.passed.len());
+        if let Some(early) = &mut self.early {
+            early.take((ticket, member), &mut passed)?;
+        }
         self.passed.push(passed);
-        Ok(Ticket(self.passed.len() - 1))
+        Ok(ticket)
+    }
+
+    fn announce(&mut self, mut images: Vec<SourceImage>) -> Result<(), LoadError> {
+        // What is wrong with the choice is told when the source has ended.
+        if self.early.is_some() || choose(&mut images, self.wanted).is_err() {
+            return Ok(());
+        }
+        let mut early = Early::new(self.graph, self.session, self.observer, &images)?;
+        for (ticket, passed) in self.passed.iter_mut().enumerate() {
+            early.take((Ticket(ticket), b""), passed)?;
+        }
+        self.early = Some(early);
+        Ok(())
     }
 }
 

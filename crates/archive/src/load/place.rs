@@ -1,17 +1,20 @@
 //! Gives every layer of the images to be loaded its place in the graph.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
 
-use lith_graph::{Descriptor, Graph, Observer, RegisterError, Registered, StagedLayer};
-use lith_store::{ChainId, DiffId, ImageId, LayerId, LayerRecord, RetainError, Session};
+use lith_graph::{Graph, Observer, RegisterError, Registered, StagedLayer};
+use lith_store::{DiffId, LayerId, LayerRecord, RetainError, Session};
 
-use super::passing::Passed;
+use super::passing::{Passage, Passed};
+use super::plan::{Place, Plan};
+use super::shelf::{self, Batch, Shelf};
+use super::work::{Hands, Work};
 use crate::LoadError;
-use crate::source::{LayerData, LayerOpener, SourceImage, SourceLayer};
+use crate::source::{LayerData, LayerOpener, SourceImage, Ticket};
 
 /// The layers of one image in the store.
+#[derive(Default)]
 pub(super) struct Stack {
     /// Bottom first.
     pub(super) layers: Vec<LayerId>,
@@ -30,14 +33,9 @@ pub(super) struct Placer<'a> {
     observer: &'a dyn Observer,
     opener: &'a dyn LayerOpener,
     passed: Vec<Passed>,
+    /// Layers that were published while the source passed.
+    early: HashMap<LayerId, Registered>,
     cut_off: Option<u64>,
-    there: HashMap<LayerId, LayerRecord>,
-}
-
-/// A layer that the store lacks and the source can give.
-struct Job<'a> {
-    chain: ChainId,
-    layer: &'a SourceLayer,
 }
 
 impl<'a> Placer<'a> {
@@ -46,282 +44,266 @@ impl<'a> Placer<'a> {
         session: &'a Session,
         observer: &'a dyn Observer,
         opener: &'a dyn LayerOpener,
-        passed: Vec<Passed>,
+        passage: Passage,
         cut_off: Option<u64>,
     ) -> Self {
-        let there = HashMap::new();
+        let Passage { passed, early } = passage;
         Placer {
             graph,
             session,
             observer,
             opener,
             passed,
+            early,
             cut_off,
-            there,
         }
     }
 
     /// Places the layers of all images; the result has one stack for each.
     pub(super) fn place(&mut self, images: &[SourceImage]) -> Result<Vec<Stack>, LoadError> {
-        let chains: Vec<Vec<ChainId>> = images.iter().map(chain).collect();
-        for (image, chain) in images.iter().zip(&chains) {
-            self.look(image, chain)?;
-        }
-        let jobs = self.jobs(images, &chains);
-        let mut staged = self.stage(&jobs)?;
-        let stacks = images.iter().zip(&chains);
-        stacks
-            .map(|(image, chain)| self.stack(image, chain, &mut staged))
-            .collect()
+        let plan = Arc::new(Plan::of(images));
+        let there = self.hold_all(&plan)?;
+        self.look(images, &plan, &there)?;
+        let mut work = Work::new(Shelf::new(&plan));
+        self.share_out(&plan, &there, &mut work)?;
+        let hands = PlacerHands {
+            placer: self,
+            plan: &plan,
+        };
+        let published = work.run(&hands)?;
+        Ok(self.stacks(&plan, &there, &published))
     }
 
-    /// Holds the layers of an image that are there, and makes sure that every other one
-    /// can be had, before anything is read.
-    fn look(&mut self, image: &SourceImage, chain: &[ChainId]) -> Result<(), LoadError> {
-        let mut missing = Vec::new();
-        for (layer, chain) in image.layers.iter().zip(chain) {
-            let id = LayerId::from(chain);
-            if self.there.contains_key(&id) || self.hold(&id)? {
-                continue;
-            }
-            let known = match layer.data {
-                LayerData::There(_) => continue,
-                LayerData::Passed(ticket) => {
-                    let member = || layer.name.clone();
-                    let passed = self.passed.get_mut(ticket.0);
-                    let passed = passed.ok_or_else(|| LoadError::NotALayer { member: member() })?;
-                    check_passed(layer, passed)?;
-                    if matches!(passed, Passed::Other(_)) && !self.hold_diff(&layer.diff_id)? {
-                        let (member, actual) = (member(), layer.diff_id);
-                        return Err(LoadError::Misnamed { member, actual });
-                    }
+    /// Holds all layers of a plan that are there.
+    fn hold_all(&self, plan: &Plan) -> Result<HashMap<LayerId, LayerRecord>, LoadError> {
+        let ids: Vec<LayerId> = plan.places().iter().map(Place::id).collect();
+        let there = self.graph.retain_present(self.session, &ids)?;
+        Ok(there.into_iter().map(|layer| (layer.id, layer)).collect())
+    }
+
+    /// Makes sure that every layer can be had, before anything is read.
+    fn look(
+        &mut self,
+        images: &[SourceImage],
+        plan: &Plan,
+        there: &HashMap<LayerId, LayerRecord>,
+    ) -> Result<(), LoadError> {
+        let mut looked = HashSet::new();
+        for (image, stack) in images.iter().zip(plan.stacks()) {
+            let mut missing: Vec<DiffId> = Vec::new();
+            let mut listed = HashSet::new();
+            for number in stack.iter().filter(|number| looked.insert(**number)) {
+                let Some(place) = plan.places().get(*number) else {
                     continue;
+                };
+                let found = there.contains_key(&place.id()) || self.can_be_had(place)?;
+                if !found && listed.insert(place.diff_id) {
+                    missing.push(place.diff_id);
                 }
-                LayerData::Absent => self.hold_diff(&layer.diff_id)?,
-            };
-            if !known && !missing.contains(&layer.diff_id) {
-                missing.push(layer.diff_id);
+            }
+            match (missing.first(), self.cut_off) {
+                (None, _) => {}
+                (Some(first), Some(offset)) => {
+                    return Err(LoadError::Truncated {
+                        offset,
+                        missing: format!("layer {first}"),
+                    });
+                }
+                (Some(_), None) => {
+                    let image = image.id;
+                    return Err(LoadError::MissingLayers { image, missing });
+                }
             }
         }
-        match (missing.first(), self.cut_off) {
-            (None, _) => Ok(()),
-            (Some(first), Some(offset)) => Err(LoadError::Truncated {
-                offset,
-                missing: format!("layer {first}"),
-            }),
-            (Some(_), None) => Err(LoadError::MissingLayers {
-                image: image.id,
-                missing,
-            }),
-        }
+        Ok(())
     }
 
-    /// Holds a layer until the session ends; false when it is not there.
-    fn hold(&mut self, id: &LayerId) -> Result<bool, LoadError> {
-        match self.graph.store().retain(self.session, &[*id]) {
-            Ok(()) => {}
-            Err(RetainError::Missing { .. }) => return Ok(false),
-            Err(error) => return Err(error.into()),
+    fn can_be_had(&mut self, place: &Place) -> Result<bool, LoadError> {
+        match place.data {
+            LayerData::There(_) => Ok(true),
+            LayerData::Absent => self.hold_diff(&place.diff_id),
+            LayerData::Passed(Ticket(ticket)) => {
+                let passed = self.passed.get_mut(ticket);
+                let passed = passed.ok_or_else(|| LoadError::NotALayer {
+                    member: place.name.clone(),
+                })?;
+                check_passed(place, passed)?;
+                if matches!(passed, Passed::Other(_)) && !self.hold_diff(&place.diff_id)? {
+                    return Err(LoadError::Misnamed {
+                        member: place.name.clone(),
+                        actual: place.diff_id,
+                    });
+                }
+                Ok(true)
+            }
         }
-        let record = self.graph.store().layer(id)?;
-        Ok(record
-            .map(|record| self.there.insert(*id, record))
-            .is_some())
     }
 
     /// Holds a layer with this diff ID, under whatever chain.
-    fn hold_diff(&mut self, diff_id: &DiffId) -> Result<bool, LoadError> {
+    fn hold_diff(&self, diff_id: &DiffId) -> Result<bool, LoadError> {
         for record in self.graph.store().layers_by_diff(diff_id)? {
-            if self.hold(&record.id)? {
-                return Ok(true);
+            match self.graph.store().retain(self.session, &[record.id]) {
+                Ok(()) => return Ok(true),
+                Err(RetainError::Missing { .. }) => {}
+                Err(error) => return Err(error.into()),
             }
         }
         Ok(false)
     }
 
-    /// What must be read: each chain ID once, each layer that is still there.
-    fn jobs<'b>(&self, images: &'b [SourceImage], chains: &[Vec<ChainId>]) -> Vec<Job<'b>> {
-        let mut seen = HashSet::new();
-        let layers = images.iter().zip(chains).flat_map(|(image, chain)| {
-            image.layers.iter().zip(chain).map(|(layer, chain)| Job {
-                layer,
-                chain: *chain,
-            })
-        });
-        layers
-            .filter(|job| matches!(job.layer.data, LayerData::There(_)))
-            .filter(|job| !self.there.contains_key(&LayerId::from(&job.chain)))
-            .filter(|job| seen.insert(job.chain))
-            .collect()
+    /// Says for each layer what is to be done with it.
+    fn share_out(
+        &mut self,
+        plan: &Plan,
+        there: &HashMap<LayerId, LayerRecord>,
+        work: &mut Work,
+    ) -> Result<(), LoadError> {
+        let mut first_use = HashMap::new();
+        for (number, place) in plan.places().iter().enumerate() {
+            if there.contains_key(&place.id()) {
+                work.shelf().set_standing(number);
+                continue;
+            }
+            let LayerData::Passed(Ticket(ticket)) = place.data else {
+                work.add(number, None);
+                continue;
+            };
+            let first = *first_use.entry(ticket).or_insert(number);
+            match self.passed.get_mut(ticket) {
+                Some(Passed::Staged(staged)) => match staged.take() {
+                    Some(staged) => work.shelf().put(number, *staged),
+                    // It passed once, and is needed again: then the store has it.
+                    None => work.add(number, Some(first)),
+                },
+                _ => work.add(number, None),
+            }
+        }
+        Ok(())
     }
 
-    /// Reads and applies layers, several at a time: none of them needs its parent for that.
-    fn stage(&self, jobs: &[Job<'_>]) -> Result<HashMap<ChainId, StagedLayer>, LoadError> {
-        let workers = std::thread::available_parallelism().map_or(1, usize::from);
-        let workers = workers.min(jobs.len()).min(MAX_WORKERS);
-        let next = AtomicUsize::new(0);
-        let done = Mutex::new((HashMap::new(), None));
-        let work = || {
-            while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let result = self.stage_one(job.layer);
-                let mut done = done
-                    .lock()
-                    .unwrap_or_else(std::sync::PoisonError::into_inner);
-                match result {
-                    Ok(staged) => {
-                        done.0.insert(job.chain, staged);
-                    }
-                    Err(error) => {
-                        done.1.get_or_insert(error);
-                        next.store(jobs.len(), Ordering::Relaxed);
-                    }
-                }
+    /// Reads a layer from the source, or from one that the store has under another chain.
+    fn make(&self, plan: &Plan, number: usize) -> Result<StagedLayer, LoadError> {
+        let not_a_layer = |member: &str| LoadError::NotALayer {
+            member: member.to_owned(),
+        };
+        let place = plan.places().get(number).ok_or_else(|| not_a_layer(""))?;
+        let staged = match place.data {
+            LayerData::There(key) => {
+                let mut bytes = self.opener.open(key)?;
+                let diff_id = Some(&place.diff_id);
+                self.graph
+                    .stage(self.session, &mut *bytes, diff_id, self.observer)
+                    .map(Some)
+            }
+            LayerData::Passed(_) | LayerData::Absent => {
+                let descriptor = plan.descriptor(place);
+                self.graph
+                    .stage_from_known(self.session, &descriptor, self.observer)
             }
         };
-        if workers <= 1 {
-            work();
-        } else {
-            std::thread::scope(|scope| {
-                for _ in 0..workers {
-                    scope.spawn(work);
-                }
-            });
-        }
-        let (staged, error) = done
-            .into_inner()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        error.map_or(Ok(staged), Err)
+        let staged = staged.map_err(|source| self.refused(&place.name, source))?;
+        staged.ok_or_else(|| LoadError::LayerGone {
+            member: place.name.clone(),
+            diff_id: place.diff_id,
+        })
     }
 
-    fn stage_one(&self, layer: &SourceLayer) -> Result<StagedLayer, LoadError> {
-        let LayerData::There(key) = layer.data else {
-            return Err(LoadError::NotALayer {
-                member: layer.name.clone(),
-            });
-        };
-        let mut bytes = self.opener.open(key)?;
-        let diff_id = Some(&layer.diff_id);
-        let staged = self
-            .graph
-            .stage(self.session, &mut *bytes, diff_id, self.observer);
-        staged.map_err(|source| self.refused(layer, source))
-    }
-
-    fn refused(&self, layer: &SourceLayer, source: RegisterError) -> LoadError {
+    fn refused(&self, member: &str, source: RegisterError) -> LoadError {
         if self.observer.cancelled() {
             return LoadError::Cancelled;
         }
         LoadError::Layer {
-            member: layer.name.clone(),
+            member: member.to_owned(),
             source: Box::new(source),
         }
     }
 
-    fn stack(
-        &mut self,
-        image: &SourceImage,
-        chain: &[ChainId],
-        staged: &mut HashMap<ChainId, StagedLayer>,
-    ) -> Result<Stack, LoadError> {
-        let mut stack = Stack {
-            layers: Vec::new(),
-            new: 0,
-            reused: 0,
-            bytes: 0,
-            size: 0,
-        };
-        let mut parent = None;
-        for (layer, chain) in image.layers.iter().zip(chain) {
-            let id = LayerId::from(chain);
-            if let Some(record) = self.there.get(&id) {
-                stack.reused += 1;
-                stack.size += record.size.unwrap_or(0);
-            } else {
-                let descriptor = Descriptor::chain(parent, &layer.diff_id);
-                let placed = self.register(image.id, layer, &descriptor, staged.remove(chain))?;
-                if placed.new {
-                    stack.new += 1;
-                    stack.bytes += placed.tar_size;
-                } else {
-                    stack.reused += 1;
+    /// What became of the layers of each image: one that is new counts for the first image
+    /// that has it.
+    fn stacks(
+        &self,
+        plan: &Plan,
+        there: &HashMap<LayerId, LayerRecord>,
+        published: &[(usize, Registered)],
+    ) -> Vec<Stack> {
+        let published: HashMap<LayerId, &Registered> = published
+            .iter()
+            .map(|(_, layer)| layer)
+            .chain(self.early.values())
+            .map(|layer| (layer.id, layer))
+            .collect();
+        let mut counted = HashSet::new();
+        let stack = |numbers: &Vec<usize>| {
+            let mut stack = Stack::default();
+            for place in numbers
+                .iter()
+                .filter_map(|number| plan.places().get(*number))
+            {
+                let id = place.id();
+                let layer = published.get(&id);
+                match layer.filter(|layer| layer.new && counted.insert(id)) {
+                    Some(layer) => {
+                        stack.new += 1;
+                        stack.bytes += layer.tar_size;
+                    }
+                    None => stack.reused += 1,
                 }
-                stack.size += placed.size.unwrap_or(0);
-                self.hold(&id)?;
+                let size = layer
+                    .map(|layer| layer.size)
+                    .or_else(|| there.get(&id).map(|layer| layer.size));
+                stack.size += size.flatten().unwrap_or(0);
+                stack.layers.push(id);
             }
-            stack.layers.push(id);
-            parent = Some(chain);
-        }
-        Ok(stack)
-    }
-
-    fn register(
-        &mut self,
-        image: ImageId,
-        layer: &SourceLayer,
-        descriptor: &Descriptor,
-        staged: Option<StagedLayer>,
-    ) -> Result<Registered, LoadError> {
-        let staged = match (staged, layer.data) {
-            (None, LayerData::Passed(ticket)) => match self.passed.get_mut(ticket.0) {
-                Some(Passed::Staged(staged)) => staged.take().map(|staged| *staged),
-                _ => None,
-            },
-            (staged, _) => staged,
+            stack
         };
-        if let Some(staged) = staged {
-            let published = self.graph.publish(self.session, staged, descriptor);
-            return published.map_err(|source| self.refused(layer, source));
-        }
-        // The store has it under another chain: before, or by now, because a layer that
-        // occurs twice passed only once.
-        let missing = || LoadError::MissingLayers {
-            image,
-            missing: vec![layer.diff_id],
-        };
-        let known = self.graph.store().layers_by_diff(&layer.diff_id)?;
-        let known = known.first().ok_or_else(missing)?;
-        let mut tar = self.graph.tar_layer(&known.id)?;
-        self.graph
-            .register(self.session, descriptor, Some(&mut tar), self.observer)
-            .map_err(|source| self.refused(layer, source))
+        plan.stacks().iter().map(stack).collect()
     }
 }
 
-/// More would only compete for the disk.
-const MAX_WORKERS: usize = 4;
+/// The placer as its workers see it.
+struct PlacerHands<'a> {
+    placer: &'a Placer<'a>,
+    plan: &'a Plan,
+}
 
-fn chain(image: &SourceImage) -> Vec<ChainId> {
-    let diff_ids: Vec<DiffId> = image.layers.iter().map(|layer| layer.diff_id).collect();
-    ChainId::chain(&diff_ids)
+impl Hands for PlacerHands<'_> {
+    fn make(&self, number: usize) -> Result<StagedLayer, LoadError> {
+        self.placer.make(self.plan, number)
+    }
+
+    fn publish(&self, batch: Batch) -> Result<Vec<(usize, Registered)>, LoadError> {
+        let at = (self.placer.graph, self.placer.session);
+        shelf::publish(at, self.plan, batch, self.placer.observer)
+    }
+
+    fn observer(&self) -> &dyn Observer {
+        self.placer.observer
+    }
 }
 
 /// A layer that passed must be what the config says now.
-fn check_passed(layer: &SourceLayer, passed: &mut Passed) -> Result<(), LoadError> {
-    let expected = layer.diff_id;
-    let (member, actual) = match passed {
+fn check_passed(place: &Place, passed: &mut Passed) -> Result<(), LoadError> {
+    let member = place.name.clone();
+    let actual = match passed {
         Passed::Refused(error) => {
             return Err(match error.take() {
                 Some(source) => LoadError::Layer {
-                    member: layer.name.clone(),
+                    member,
                     source: Box::new(source),
                 },
-                None => LoadError::NotALayer {
-                    member: layer.name.clone(),
-                },
+                None => LoadError::NotALayer { member },
             });
         }
-        Passed::Staged(staged) => (
-            layer.name.clone(),
-            staged.as_ref().map_or(expected, |staged| *staged.diff_id()),
-        ),
-        Passed::Known(actual) | Passed::Other(actual) => (layer.name.clone(), *actual),
+        Passed::Staged(Some(staged)) => *staged.diff_id(),
+        Passed::Staged(None) => return Ok(()),
+        Passed::Known(actual) | Passed::Other(actual) => *actual,
     };
-    if actual == expected {
+    if actual == place.diff_id {
         return Ok(());
     }
     Err(LoadError::PassedOther {
         member,
-        expected,
+        expected: place.diff_id,
         actual,
     })
 }

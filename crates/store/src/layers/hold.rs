@@ -3,9 +3,12 @@
 use crate::digest::LayerId;
 use crate::error::StoreError;
 use crate::index::column;
-use crate::layers::{KEEP, table};
+use crate::layers::{KEEP, LayerRecord, table};
 use crate::session::{self, Session, SessionId};
 use crate::store::Store;
+
+/// How many layers are held in one transaction, where not all must be.
+const HELD_AT_ONCE: usize = 1000;
 
 /// Why layers could not be held.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +57,33 @@ impl Store {
                 Err(RetainError::Missing { missing })
             }
         })
+    }
+
+    /// Holds those of the layers that are there, and returns them; the others are left out.
+    ///
+    /// # Errors
+    /// The index's; what was held by then stays held.
+    pub fn retain_present(
+        &self,
+        session: &Session,
+        ids: &[LayerId],
+    ) -> Result<Vec<LayerRecord>, StoreError> {
+        let mut there = Vec::new();
+        // Other writers get their turn in between.
+        for part in ids.chunks(HELD_AT_ONCE) {
+            let found = self.index().write::<_, StoreError>("hold layers", |view| {
+                let mut found = Vec::new();
+                for id in part {
+                    if let Some(record) = table::find(view, id)? {
+                        table::hold(view, session.id(), id)?;
+                        found.push(record);
+                    }
+                }
+                Ok(found)
+            })?;
+            there.extend(found);
+        }
+        Ok(there)
     }
 
     /// Ends a session's hold on layers; those it does not hold are ignored.

@@ -1,0 +1,84 @@
+//! Which images of a source are loaded, and under which names.
+
+use std::collections::BTreeSet;
+
+use lith_store::{ImageId, Reference};
+
+use crate::LoadError;
+use crate::source::SourceImage;
+
+/// Leaves only the images that were asked for, in the archive's order.
+pub(super) fn choose(images: &mut Vec<SourceImage>, wanted: &[String]) -> Result<(), LoadError> {
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let mut chosen = BTreeSet::new();
+    for text in wanted {
+        let before = chosen.len();
+        let fits = images
+            .iter()
+            .enumerate()
+            .filter(|(_, image)| is(image, text));
+        chosen.extend(fits.map(|(index, _)| index));
+        let again = images
+            .iter()
+            .enumerate()
+            .any(|(index, image)| chosen.contains(&index) && is(image, text));
+        if chosen.len() == before && !again {
+            let names = images.iter().map(|image| match image.names.first() {
+                Some(name) => name.familiar(),
+                None => image.id.to_string(),
+            });
+            let available = names.collect();
+            return Err(LoadError::NotInArchive {
+                wanted: text.clone(),
+                available,
+            });
+        }
+    }
+    let mut index = 0;
+    images.retain(|_| {
+        index += 1;
+        chosen.contains(&(index - 1))
+    });
+    Ok(())
+}
+
+/// True when `text` is a name of the image, its repository, its ID or the start of it.
+fn is(image: &SourceImage, text: &str) -> bool {
+    let hex = text.strip_prefix("sha256:").unwrap_or(text);
+    if let Ok(name) = Reference::parse_bare(text) {
+        let fits = |own: &Reference| {
+            own.repository() == name.repository()
+                && (name.tag().is_none() || own.tag() == name.tag())
+        };
+        if name.digest().is_none() && image.names.iter().any(fits) {
+            return true;
+        }
+    }
+    !hex.is_empty() && image.id.hex().starts_with(hex)
+}
+
+pub(super) fn add_tags(images: &mut [SourceImage], tags: &[Reference]) -> Result<(), LoadError> {
+    if tags.is_empty() {
+        return Ok(());
+    }
+    let ids: BTreeSet<ImageId> = images.iter().map(|image| image.id).collect();
+    if ids.len() != 1 {
+        return Err(LoadError::TagsNeedOneImage { images: ids.len() });
+    }
+    for tag in tags {
+        if tag.tag().is_none() || tag.digest().is_some() {
+            return Err(LoadError::NotATag { name: tag.clone() });
+        }
+    }
+    if let Some(image) = images.first_mut() {
+        let archive = std::mem::take(&mut image.names);
+        for name in tags.iter().cloned().chain(archive) {
+            if !image.names.contains(&name) {
+                image.names.push(name);
+            }
+        }
+    }
+    Ok(())
+}
