@@ -17,8 +17,17 @@ use crate::work::{ParkedFolder, WorkFolder};
 
 const LAYER: &str = "layer";
 
-/// Finds the trees below a layer, topmost first, as paths below the driver's folder.
-pub(crate) type Chain = fn(&Home, &CacheId) -> Result<Vec<String>, DriverError>;
+/// What a layer lies over.
+#[derive(Debug, Default)]
+pub(crate) struct Beneath {
+    /// The trees that show in its parent, topmost first, as paths below the driver's folder.
+    pub(crate) trees: Vec<String>,
+    /// What it is to note of the layers below its parent.
+    pub(crate) lowers: Vec<String>,
+}
+
+/// Finds what a layer over this parent lies over.
+pub(crate) type FindBeneath = fn(&Home, &CacheId) -> Result<Beneath, DriverError>;
 
 /// A layer being filled.
 #[derive(Debug)]
@@ -41,7 +50,7 @@ struct ParkedLayer {
 struct Plan {
     home: Arc<Home>,
     form: Form,
-    chain: Chain,
+    beneath: FindBeneath,
     prepared: Option<Option<CacheId>>,
 }
 
@@ -50,7 +59,7 @@ impl LayerDraft {
         home: &Arc<Home>,
         parent: Parent<'_>,
         form: Form,
-        chain: Chain,
+        beneath: FindBeneath,
     ) -> Result<Self, DriverError> {
         let prepared = match parent {
             Parent::None => Some(None),
@@ -72,7 +81,7 @@ impl LayerDraft {
         let plan = Plan {
             home: Arc::clone(home),
             form,
-            chain,
+            beneath,
             prepared,
         };
         Ok(Self { tree, work, plan })
@@ -152,15 +161,15 @@ impl Plan {
             work.remove()?;
             return Ok(Placed::AlreadyThere);
         }
-        let trees = match parent {
-            Some(parent) => (self.chain)(&self.home, parent)?,
-            None => Vec::new(),
+        let Beneath { trees, lowers } = match parent {
+            Some(parent) => (self.beneath)(&self.home, parent)?,
+            None => Beneath::default(),
         };
         let home = self.home.fd().try_clone_to_owned();
         let home = home.map_err(|error| DriverError::io("open", &self.home.path, error))?;
-        let mut lower = LowerView::new(home, trees.into_iter().map(String::into_bytes).collect());
-        tree.settle(&mut lower, self.form)?;
-        let facts = Facts::new(parent, tree.hides_all() && self.form == Form::Upper);
+        let lower = LowerView::new(home, trees.into_iter().map(String::into_bytes).collect());
+        tree.settle(lower, self.form)?;
+        let facts = Facts::new(parent, lowers, tree.hides_all() && self.form == Form::Upper);
         let placed = self.home.publish(&work, LAYER, id, &facts)?;
         work.remove()?;
         Ok(placed)

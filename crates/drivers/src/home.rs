@@ -1,7 +1,8 @@
 //! A driver's folder: one folder for each layer, and one for work in progress.
 //!
 //! ```text
-//! HOME/<cache ID>/layer.json     parent, and what the driver must know besides
+//! HOME/<cache ID>/layer.json     parent and some of those below (see `chain`), and whether the
+//!                                layer hides them
 //!                /<tree>/        the files: `diff` of overlay, `tree` of vfs
 //! HOME/.work/<random>/<number>/  drafts and removals, held by a lock of this process
 //! ```
@@ -38,16 +39,20 @@ pub(crate) struct Facts {
     /// The layer it stands on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) parent: Option<String>,
+    /// Some of those further down, nearest first: see `chain`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) lowers: Vec<String>,
     /// Nothing of the layers below shows.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) opaque: bool,
 }
 
 impl Facts {
-    pub(crate) fn new(parent: Option<&CacheId>, opaque: bool) -> Self {
+    pub(crate) fn new(parent: Option<&CacheId>, lowers: Vec<String>, opaque: bool) -> Self {
         Self {
             version: VERSION,
             parent: parent.map(CacheId::to_string),
+            lowers,
             opaque,
         }
     }
@@ -158,6 +163,23 @@ impl Home {
         }
     }
 
+    /// The same, and the layer's files are where they should be.
+    pub(crate) fn expect_tree(&self, id: &CacheId) -> Result<(), DriverError> {
+        let tree = self.tree_of(id);
+        match handle::look(self.fd(), tree.as_bytes()) {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => {
+                self.expect(id)?;
+                Err(DriverError::Damaged {
+                    id: id.clone(),
+                    path: self.path.join(tree),
+                    reason: "it is missing".to_owned(),
+                })
+            }
+            Err(error) => Err(DriverError::io("look at", self.path.join(tree), error)),
+        }
+    }
+
     pub(crate) fn missing(&self, id: &CacheId) -> DriverError {
         DriverError::Missing {
             driver: self.driver.to_owned(),
@@ -221,17 +243,10 @@ impl Home {
         Ok(facts)
     }
 
-    pub(crate) fn parent_of(
-        &self,
-        id: &CacheId,
-        facts: &Facts,
-    ) -> Result<Option<CacheId>, DriverError> {
-        let Some(parent) = &facts.parent else {
-            return Ok(None);
-        };
-        parent
+    /// Reads an ID that stands in a layer's facts.
+    pub(crate) fn id_in_facts(&self, id: &CacheId, found: &str) -> Result<CacheId, DriverError> {
+        found
             .parse()
-            .map(Some)
             .map_err(|error: crate::id::InvalidCacheId| DriverError::Damaged {
                 id: id.clone(),
                 path: self.layer_path(id).join(FACTS),

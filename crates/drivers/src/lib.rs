@@ -30,6 +30,7 @@
 //! # }
 //! ```
 
+mod chain;
 mod draft;
 mod driver;
 mod error;

@@ -1,11 +1,11 @@
 //! The overlay driver: every layer is what it adds and hides; the kernel lays them over each
 //! other.
 
-use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::draft::LayerDraft;
+use crate::chain;
+use crate::draft::{Beneath, LayerDraft};
 use crate::driver::{Draft, Driver, DriverInfo, LayerFiles, Parent};
 use crate::error::DriverError;
 use crate::home::Home;
@@ -43,34 +43,15 @@ impl Overlay {
         }))
     }
 
-    /// The trees that show in a layer, topmost first: up to one that hides everything below.
-    fn chain(home: &Home, id: &CacheId) -> Result<Vec<String>, DriverError> {
-        let trees = layers_of(home, id, true)?;
-        Ok(trees.iter().map(|id| home.tree_of(id)).collect())
+    /// What a layer over this one lies over.
+    fn beneath(home: &Home, parent: &CacheId) -> Result<Beneath, DriverError> {
+        let layers = chain::chain(home, parent)?;
+        chain::expect_trees(home, &layers)?;
+        Ok(Beneath {
+            trees: layers.iter().map(|id| home.tree_of(id)).collect(),
+            lowers: chain::lowers_over(home, parent)?,
+        })
     }
-}
-
-/// Returns a layer and those it stands on, topmost first.
-fn layers_of(home: &Home, id: &CacheId, only_shown: bool) -> Result<Vec<CacheId>, DriverError> {
-    let mut layers = Vec::new();
-    let mut seen = HashSet::new();
-    let mut next = Some(id.clone());
-    while let Some(layer) = next {
-        if !seen.insert(layer.clone()) {
-            let (path, reason) = (home.layer_path(&layer), "it stands on itself".to_owned());
-            return Err(DriverError::Damaged {
-                id: id.clone(),
-                path,
-                reason,
-            });
-        }
-        let facts = home.facts(&layer)?;
-        next = home
-            .parent_of(&layer, &facts)?
-            .filter(|_| !(only_shown && facts.opaque));
-        layers.push(layer);
-    }
-    Ok(layers)
 }
 
 impl Driver for Overlay {
@@ -83,7 +64,7 @@ impl Driver for Overlay {
             &self.home,
             parent,
             Form::Upper,
-            Self::chain,
+            Self::beneath,
         )?))
     }
 
@@ -99,8 +80,7 @@ impl Driver for Overlay {
         for mount in self.mounts()? {
             // A mount whose layers can not be told is no reason to keep others.
             let needs = mount.layer == *id
-                || layers_of(&self.home, &mount.layer, true)
-                    .is_ok_and(|layers| layers.contains(id));
+                || chain::chain(&self.home, &mount.layer).is_ok_and(|layers| layers.contains(id));
             if needs {
                 return Err(DriverError::Busy {
                     id: id.clone(),
@@ -121,7 +101,7 @@ impl Driver for Overlay {
 
     fn mount(&self, request: &MountRequest<'_>) -> Result<Mount, DriverError> {
         refuse_writable(&self.home, request)?;
-        let layers = layers_of(&self.home, request.layer, true)?;
+        let layers = chain::chain(&self.home, request.layer)?;
         if layers.len() == 1 {
             return mount_single(&self.home, request.layer, request);
         }
@@ -133,6 +113,7 @@ impl Driver for Overlay {
                 limit: LIMIT,
             });
         }
+        chain::expect_trees(&self.home, &layers)?;
         let trees: Vec<String> = layers.iter().map(|id| self.home.tree_of(id)).collect();
         let target = open_target(request)?;
         let work = self.home.work_folder()?;

@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::draft::LayerDraft;
+use crate::draft::{Beneath, LayerDraft};
 use crate::driver::{Draft, Driver, DriverInfo, LayerFiles, Parent};
 use crate::error::DriverError;
 use crate::home::Home;
@@ -39,9 +39,13 @@ impl Vfs {
         Ok(Box::new(Self { home, info }))
     }
 
-    fn chain(home: &Home, id: &CacheId) -> Result<Vec<String>, DriverError> {
-        home.expect(id)?;
-        Ok(vec![home.tree_of(id)])
+    /// What a layer over this one is filled from.
+    fn beneath(home: &Home, parent: &CacheId) -> Result<Beneath, DriverError> {
+        home.expect(parent)?;
+        Ok(Beneath {
+            trees: vec![home.tree_of(parent)],
+            lowers: Vec::new(),
+        })
     }
 }
 
@@ -55,7 +59,7 @@ impl Driver for Vfs {
             &self.home,
             parent,
             Form::Full,
-            Self::chain,
+            Self::beneath,
         )?))
     }
 

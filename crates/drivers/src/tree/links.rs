@@ -12,7 +12,8 @@ use rustix::io::Errno;
 use super::apply::{TreeDraft, Work};
 use super::handle::{self, kind_of};
 use super::log::{Decoder, Encoder};
-use super::lower::{Found, LowerView};
+use super::lower::Found;
+use super::merged::MergedView;
 use super::meta::Attributes;
 use super::name;
 use super::place::Spot;
@@ -102,11 +103,7 @@ impl TreeDraft {
     }
 
     /// Gives all waiting links their targets.
-    pub(super) fn settle_links(
-        &mut self,
-        lower: &mut LowerView,
-        merged: &mut LowerView,
-    ) -> Result<(), ApplyError> {
+    pub(super) fn settle_links(&mut self, merged: &mut MergedView) -> Result<(), ApplyError> {
         if self.links.is_empty() {
             return Ok(());
         }
@@ -120,18 +117,13 @@ impl TreeDraft {
             .during("read", b"links")
             .map_err(Trouble::of_draft)?
         {
-            self.settle_link(start, lower, merged)?;
+            self.settle_link(start, merged)?;
         }
         Ok(())
     }
 
     /// Settles one link, after those that it waits for.
-    fn settle_link(
-        &mut self,
-        start: u64,
-        lower: &mut LowerView,
-        merged: &mut LowerView,
-    ) -> Result<(), ApplyError> {
+    fn settle_link(&mut self, start: u64, merged: &mut MergedView) -> Result<(), ApplyError> {
         let mut waiting = vec![start];
         let mut among = HashSet::from([start]);
         while let Some(current) = waiting.last().copied() {
@@ -141,7 +133,7 @@ impl TreeDraft {
                 .and_then(|bytes| Note::decode(&bytes));
             let note = note.during("read", b"links").map_err(Trouble::of_draft)?;
             let circle = || Trouble::Refused("a hard link that leads back to itself".to_owned());
-            let outcome = match self.settle_note(current, &note, lower, merged) {
+            let outcome = match self.settle_note(current, &note, merged) {
                 Ok(Outcome::After(next)) if !among.insert(next) => Err(circle()),
                 outcome => outcome,
             };
@@ -160,8 +152,7 @@ impl TreeDraft {
         &mut self,
         start: u64,
         note: &Note,
-        lower: &mut LowerView,
-        merged: &mut LowerView,
+        merged: &mut MergedView,
     ) -> Result<Outcome, Trouble> {
         let (parent, last) = name::split(&note.place);
         let Some(spot) = self.tree.find(parent)? else {
@@ -176,12 +167,12 @@ impl TreeDraft {
         if !note.in_draft {
             let target = match &merged_target {
                 Some(target) => Some(target.clone()),
-                None => lower.resolve(&note.target)?,
+                None => merged.lower.resolve(&note.target)?,
             };
             if let Some(target) = target
-                && let Some(found) = lower.look(&target)?
+                && let Some(found) = merged.lower.look(&target)?
             {
-                return self.link_to_lower(note, &spot, last, (&target, &found), lower, merged);
+                return self.link_to_lower(note, &spot, last, (&target, &found), merged);
             }
         }
         let target = merged_target.unwrap_or_else(|| note.target.clone());
@@ -221,17 +212,15 @@ impl TreeDraft {
         spot: &Spot,
         last: &[u8],
         (target, found): (&[u8], &Found),
-        lower: &LowerView,
-        merged: &mut LowerView,
+        merged: &mut MergedView,
     ) -> Result<Outcome, Trouble> {
         if found.kind() == FileType::Directory {
             return Err(link_to_directory(target));
         }
         let (target_parent, target_last) = name::split(target);
-        let from = lower.open_parent(found, target)?;
+        let from = merged.lower.open_parent(found, target)?;
         // The placeholder counts: what is below it does not show.
-        let in_sight =
-            target != note.place && merged.look(target)?.is_some_and(|seen| !seen.is_topmost());
+        let in_sight = target != note.place && merged.shows_lower(target)?;
         self.unmark(spot, last, &note.place)?;
         let up = if in_sight {
             self.tree.parent_unless_taken(target_parent)?

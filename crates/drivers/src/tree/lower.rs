@@ -1,290 +1,336 @@
 //! What the layers below show together, found without a mount.
 
+use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{FileType, Mode, Stat};
 use rustix::io::Errno;
 
 use super::handle::{self, kind_of};
+use super::merged::resolve;
 use super::name;
-use super::place::{MOST_LINKS, MOST_PARTS, is_opaque};
+use super::place::is_opaque;
 use crate::error::{During, Trouble};
 
 /// A stack of layer trees, topmost first, read as an overlay mount would show them: the upper
 /// name wins, whiteouts and opaque directories hide.
 ///
-/// Few handles are held, however many layers there are.
+/// No tree is looked into before it is needed: what the topmost ones show costs the same however
+/// many lie below. Directories that were found are remembered, few handles are held.
 #[derive(Debug)]
 pub(crate) struct LowerView {
     home: OwnedFd,
     /// Paths of the trees below `home`.
     trees: Vec<Vec<u8>>,
-    /// The directories on the way to the one asked for last, and which layers each consists of.
-    way: Vec<Step>,
-    /// Handles on the last of them in each of its layers, or none when they are too many.
-    held: Vec<(usize, OwnedFd)>,
+    /// Directories that were asked for; the first is the root.
+    dirs: Vec<Dir>,
+    /// The directory asked for last.
+    last: (Vec<u8>, usize),
+    /// Handles on directories in one of their trees, the latest at the end.
+    held: VecDeque<(usize, usize, OwnedFd)>,
+    /// About how many bytes `dirs` takes.
+    remembered: usize,
 }
 
-/// Directories of more layers than this are opened by their path each time.
-const MOST_HELD: usize = 64;
+/// So many handles are held.
+const MOST_HELD: usize = 16;
+/// Of directories, this is remembered at most.
+const MOST_REMEMBERED: usize = 16 << 20;
 
-#[derive(Debug)]
-struct Step {
+/// A directory, and what is known of it. Nothing is known of a tree before it is known of the
+/// directory above.
+#[derive(Debug, Default)]
+struct Dir {
+    parent: usize,
     name: Vec<u8>,
-    layers: Vec<usize>,
+    below: HashMap<Vec<u8>, usize>,
+    /// The trees that show it, of the first `examined`.
+    shown: Vec<usize>,
+    examined: usize,
+    /// No further tree shows it.
+    ended: bool,
+    /// Because one hides those behind it, here or further up.
+    cut: bool,
 }
 
-/// Whether it matters which layers a directory consists of, or only what shows of it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Depth {
-    Topmost,
-    All,
+impl Dir {
+    fn knows(&self, layer: usize) -> bool {
+        self.ended || layer < self.examined
+    }
+
+    fn shows(&self, layer: usize) -> bool {
+        self.shown.binary_search(&layer).is_ok()
+    }
 }
 
-/// Something that the layers below show.
+/// What there is at a place.
+#[derive(Debug)]
+pub(crate) enum Seen {
+    Found(Found),
+    /// A tree says that there is nothing, also further down.
+    Hidden,
+    Nothing,
+}
+
+impl Seen {
+    pub(crate) fn found(self) -> Option<Found> {
+        match self {
+            Self::Found(found) => Some(found),
+            Self::Hidden | Self::Nothing => None,
+        }
+    }
+}
+
+/// Something that a layer shows.
 #[derive(Debug)]
 pub(crate) struct Found {
     layer: usize,
     pub(crate) stat: Stat,
     /// A handle that opens nothing.
     pub(crate) node: OwnedFd,
-    /// The further layers that a directory consists of, if that was asked for.
-    more: Vec<(usize, Option<OwnedFd>)>,
 }
 
 impl Found {
     pub(crate) fn kind(&self) -> FileType {
         kind_of(&self.stat)
     }
-
-    /// Returns whether it comes from the topmost tree.
-    pub(crate) fn is_topmost(&self) -> bool {
-        self.layer == 0
-    }
 }
 
 impl LowerView {
     pub(crate) fn new(home: OwnedFd, trees: Vec<Vec<u8>>) -> Self {
-        Self {
+        let mut view = Self {
             home,
             trees,
-            way: Vec::new(),
-            held: Vec::new(),
-        }
+            dirs: Vec::new(),
+            last: (Vec::new(), 0),
+            held: VecDeque::new(),
+            remembered: 0,
+        };
+        view.forget();
+        view
     }
 
-    /// The same with one more tree on top, or nothing below it when that hides everything.
-    pub(crate) fn under(&self, tree: &[u8], hides_all: bool) -> Result<Self, Trouble> {
-        let home = self.home.try_clone().during("open", b"")?;
-        let mut trees = vec![tree.to_vec()];
-        if !hides_all {
-            trees.extend(self.trees.iter().cloned());
-        }
-        Ok(Self::new(home, trees))
+    pub(crate) fn try_clone_home(&self) -> Result<OwnedFd, Trouble> {
+        self.home.try_clone().during("open", b"")
     }
 
-    /// Must be called when the topmost tree has changed.
+    /// Must be called when a tree has changed.
     pub(crate) fn forget(&mut self) {
-        self.way.clear();
         self.held.clear();
+        self.last = (Vec::new(), 0);
+        self.remembered = 0;
+        self.dirs.clear();
+        self.dirs.push(Dir {
+            shown: (0..self.trees.len()).collect(),
+            examined: self.trees.len(),
+            ended: true,
+            ..Dir::default()
+        });
     }
 
     /// Returns what stands at a place, the root included.
     pub(crate) fn look(&mut self, place: &[u8]) -> Result<Option<Found>, Trouble> {
+        Ok(self.see(place)?.found())
+    }
+
+    /// The same, and says whether it is hidden where nothing stands.
+    pub(crate) fn see(&mut self, place: &[u8]) -> Result<Seen, Trouble> {
         let (parent, last) = name::split(place);
         if last.is_empty() {
-            let all: Vec<usize> = (0..self.trees.len()).collect();
+            return self.root();
+        }
+        let dir = self.dir(parent);
+        let mut nth = 0;
+        while let Some(layer) = self.nth(dir, nth)? {
+            if let Some(found) = self.open_node(dir, layer, last)? {
+                let whiteout = handle::is_whiteout(&found.stat);
+                return Ok(if whiteout {
+                    Seen::Hidden
+                } else {
+                    Seen::Found(found)
+                });
+            }
+            nth += 1;
+        }
+        Ok(if self.dirs[dir].cut {
+            Seen::Hidden
+        } else {
+            Seen::Nothing
+        })
+    }
+
+    /// Returns whether nothing of further trees would show in this directory.
+    pub(crate) fn hides(&mut self, place: &[u8]) -> Result<bool, Trouble> {
+        let dir = self.dir(place);
+        while !self.dirs[dir].ended {
+            self.examine(dir)?;
+        }
+        Ok(self.dirs[dir].cut)
+    }
+
+    fn root(&self) -> Result<Seen, Trouble> {
+        let Some(tree) = self.trees.first() else {
+            return Ok(Seen::Nothing);
+        };
+        let node = handle::open_below(self.home.as_fd(), tree, handle::NODE).during("open", b"")?;
+        let stat = rustix::fs::fstat(&node).during("look at", b"")?;
+        let layer = 0;
+        Ok(Seen::Found(Found { layer, stat, node }))
+    }
+
+    /// Returns what is remembered of a directory, from now on at least.
+    fn dir(&mut self, place: &[u8]) -> usize {
+        if self.remembered > MOST_REMEMBERED {
             self.forget();
-            return self.look_in(b"", b".", &all, Depth::Topmost);
         }
-        match self.directory(parent)? {
-            Some(layers) => self.look_in(parent, last, &layers, Depth::Topmost),
-            None => Ok(None),
-        }
-    }
-
-    /// Returns what would stand at a place if the topmost tree had nothing there itself; what it
-    /// hides further up stays hidden.
-    pub(crate) fn look_beneath(&mut self, place: &[u8]) -> Result<Option<Found>, Trouble> {
-        let (parent, last) = name::split(place);
-        let Some(layers) = self.directory(parent)? else {
-            return Ok(None);
+        // Mostly the same one, or one below it: then a long name is not taken apart again.
+        let (mut at, rest) = match place.strip_prefix(self.last.0.as_slice()) {
+            Some(rest) if rest.is_empty() || rest.starts_with(b"/") => (self.last.1, rest),
+            _ => (0, place),
         };
-        let beneath: Vec<usize> = layers.into_iter().filter(|layer| *layer != 0).collect();
-        let last = if last.is_empty() { b"." } else { last };
-        self.look_in(parent, last, &beneath, Depth::Topmost)
-    }
-
-    /// Returns which layers show a directory, if they do.
-    fn directory(&mut self, place: &[u8]) -> Result<Option<Vec<usize>>, Trouble> {
-        let parts: Vec<&[u8]> = name::parts(place).collect();
-        let same = self
-            .way
-            .iter()
-            .zip(&parts)
-            .take_while(|(step, part)| step.name == **part)
-            .count();
-        if same < self.way.len() {
-            self.way.truncate(same);
-            self.held.clear();
-        }
-        let mut so_far = Vec::new();
-        for (depth, part) in parts.iter().enumerate() {
-            if depth >= self.way.len() {
-                let layers = match depth.checked_sub(1).and_then(|above| self.way.get(above)) {
-                    Some(step) => step.layers.clone(),
-                    None => (0..self.trees.len()).collect(),
-                };
-                match self.look_in(&so_far, part, &layers, Depth::All)? {
-                    Some(found) if found.kind() == FileType::Directory => self.step(part, found),
-                    _ => return Ok(None),
-                }
-            }
-            name::push(&mut so_far, part);
-        }
-        Ok(Some(match self.way.last() {
-            Some(step) => step.layers.clone(),
-            None => (0..self.trees.len()).collect(),
-        }))
-    }
-
-    fn step(&mut self, part: &[u8], found: Found) {
-        let mut layers = vec![found.layer];
-        layers.extend(found.more.iter().map(|(layer, _)| *layer));
-        self.held.clear();
-        if layers.len() <= MOST_HELD {
-            self.held.push((found.layer, found.node));
-            let more = found.more.into_iter();
-            self.held
-                .extend(more.filter_map(|(layer, node)| Some((layer, node?))));
-        }
-        let name = part.to_vec();
-        self.way.push(Step { name, layers });
-    }
-
-    /// Looks for a name in the directory that `way` leads to, and that consists of `layers`.
-    fn look_in(
-        &self,
-        parent: &[u8],
-        last: &[u8],
-        layers: &[usize],
-        depth: Depth,
-    ) -> Result<Option<Found>, Trouble> {
-        let mut found: Option<Found> = None;
-        for layer in layers {
-            let at = |what: &[u8]| name::join(parent, what);
-            let opened;
-            let dir = match self.held.iter().find(|(held, _)| held == layer) {
-                Some((_, held)) => held,
-                None => match self.open_in(*layer, parent).during("open", parent)? {
-                    Some(dir) => {
-                        opened = dir;
-                        &opened
-                    }
-                    None => continue,
-                },
+        for part in name::parts(rest) {
+            at = match self.dirs[at].below.get(part) {
+                Some(below) => *below,
+                None => self.remember(at, part),
             };
-            let node = match rustix::fs::openat(dir, last, handle::NODE, Mode::empty()) {
-                Err(Errno::NOENT) => continue,
-                node => node.during("open", &at(last))?,
-            };
-            let stat = rustix::fs::fstat(&node).during("look at", &at(last))?;
-            if kind_of(&stat) != FileType::Directory {
-                if found.is_none() && !handle::is_whiteout(&stat) {
-                    found = Some(Found {
-                        layer: *layer,
-                        stat,
-                        node,
-                        more: Vec::new(),
-                    });
-                }
-                break;
-            }
-            let last_one =
-                depth == Depth::Topmost || is_opaque(node.as_fd()).during("look at", &at(last))?;
-            match &mut found {
-                None => {
-                    found = Some(Found {
-                        layer: *layer,
-                        stat,
-                        node,
-                        more: Vec::new(),
-                    });
-                }
-                Some(found) => {
-                    let held = (found.more.len() < MOST_HELD).then_some(node);
-                    found.more.push((*layer, held));
-                }
-            }
-            if last_one {
-                break;
-            }
         }
-        Ok(found)
+        self.last.0.clear();
+        self.last.0.extend_from_slice(place);
+        self.last.1 = at;
+        at
     }
 
-    fn open_in(&self, layer: usize, place: &[u8]) -> Result<Option<OwnedFd>, Errno> {
-        let Some(tree) = self.trees.get(layer) else {
-            return Ok(None);
+    fn remember(&mut self, parent: usize, name: &[u8]) -> usize {
+        let new = self.dirs.len();
+        self.dirs.push(Dir {
+            parent,
+            name: name.to_vec(),
+            ..Dir::default()
+        });
+        self.dirs[parent].below.insert(name.to_vec(), new);
+        self.remembered += 2 * (size_of::<Dir>() + name.len());
+        new
+    }
+
+    /// Returns the tree that shows a directory as the n-th.
+    fn nth(&mut self, dir: usize, nth: usize) -> Result<Option<usize>, Trouble> {
+        loop {
+            let found = &self.dirs[dir];
+            if let Some(layer) = found.shown.get(nth) {
+                return Ok(Some(*layer));
+            }
+            if found.ended {
+                return Ok(None);
+            }
+            self.examine(dir)?;
+        }
+    }
+
+    /// Looks at a directory in one more tree, which those above may have to be looked at in first.
+    fn examine(&mut self, dir: usize) -> Result<(), Trouble> {
+        let layer = self.dirs[dir].examined;
+        let mut behind = Vec::new();
+        let mut at = dir;
+        while !self.dirs[at].knows(layer) {
+            behind.push(at);
+            at = self.dirs[at].parent;
+        }
+        while let Some(dir) = behind.pop() {
+            self.examine_one(dir, layer)?;
+        }
+        Ok(())
+    }
+
+    fn examine_one(&mut self, dir: usize, layer: usize) -> Result<(), Trouble> {
+        let above = self.dirs[dir].parent;
+        let mut over = layer + 1 >= self.trees.len();
+        let (mut shown, mut cut) = (false, false);
+        if self.dirs[above].shows(layer) {
+            let name = std::mem::take(&mut self.dirs[dir].name);
+            let node = self.open_node(above, layer, &name);
+            self.dirs[dir].name = name;
+            if let Some(found) = node? {
+                shown = found.kind() == FileType::Directory;
+                cut = !shown
+                    || is_opaque(found.node.as_fd())
+                        .or_else(|error| Err(error).during("look at", &self.place_of(dir)))?;
+                if shown {
+                    self.hold(dir, layer, found.node);
+                }
+            }
+        } else {
+            let above = &self.dirs[above];
+            over |= above.ended && above.shown.last().is_none_or(|last| *last < layer);
+        }
+        let above_cut = self.dirs[above].cut;
+        let dir = &mut self.dirs[dir];
+        dir.examined = layer + 1;
+        if shown {
+            dir.shown.push(layer);
+            self.remembered += size_of::<usize>();
+        }
+        dir.ended = over || cut;
+        dir.cut = cut || (dir.ended && above_cut);
+        Ok(())
+    }
+
+    fn hold(&mut self, dir: usize, layer: usize, fd: OwnedFd) {
+        if self.held.len() >= MOST_HELD {
+            self.held.pop_front();
+        }
+        self.held.push_back((dir, layer, fd));
+    }
+
+    /// Opens whatever a tree has at a name of a directory that it shows.
+    fn open_node(&self, dir: usize, layer: usize, name: &[u8]) -> Result<Option<Found>, Trouble> {
+        let held = self.held.iter().rev();
+        let held = held
+            .filter(|held| (held.0, held.1) == (dir, layer))
+            .map(|held| &held.2)
+            .next();
+        let opened = match (held, self.trees.get(layer)) {
+            (Some(held), _) => rustix::fs::openat(held, name, handle::NODE, Mode::empty()),
+            (None, Some(tree)) => {
+                let path = name::join(&below(tree, &self.place_of(dir)), name);
+                handle::open_below(self.home.as_fd(), &path, handle::NODE)
+            }
+            (None, None) => Err(Errno::NOENT),
         };
-        match handle::open_below(
-            self.home.as_fd(),
-            &name::join(tree, place),
-            handle::DIRECTORY,
-        ) {
-            Ok(fd) => Ok(Some(fd)),
-            // A tree that vanished is an error, a directory that one layer lacks is none.
-            Err(Errno::NOENT | Errno::NOTDIR) if !place.is_empty() => Ok(None),
-            Err(other) => Err(other),
+        let node = match opened {
+            Err(Errno::NOENT) => return Ok(None),
+            node => node,
+        };
+        node.and_then(|node| {
+            let stat = rustix::fs::fstat(&node)?;
+            Ok(Some(Found { layer, stat, node }))
+        })
+        .or_else(|error| Err(error).during("look at", &below(&self.place_of(dir), name)))
+    }
+
+    fn place_of(&self, dir: usize) -> Vec<u8> {
+        let mut parts = Vec::new();
+        let mut at = dir;
+        while at != 0 {
+            parts.push(self.dirs[at].name.as_slice());
+            at = self.dirs[at].parent;
         }
+        parts.reverse();
+        parts.join(&b'/')
     }
 
     /// Opens the directory that holds what was found at a place.
     pub(crate) fn open_parent(&self, found: &Found, place: &[u8]) -> Result<OwnedFd, Trouble> {
         let (parent, _) = name::split(place);
-        match self.open_in(found.layer, parent).during("open", parent)? {
-            Some(fd) => Ok(fd),
-            None => Err(Errno::NOENT).during("open", parent),
-        }
+        let tree = self.trees.get(found.layer).ok_or(Errno::NOENT);
+        tree.and_then(|tree| {
+            handle::open_below(self.home.as_fd(), &below(tree, parent), handle::DIRECTORY)
+        })
+        .during("open", parent)
     }
 
-    /// Returns where a name leads when the links on its way, but not the last, are followed
-    /// inside the root. `None` when a directory on the way is missing.
+    /// Returns where a name leads inside the root, as [`resolve`] does.
     pub(crate) fn resolve(&mut self, path: &[u8]) -> Result<Option<Vec<u8>>, Trouble> {
-        let (parent, last) = name::split(path);
-        let mut ahead: Vec<Vec<u8>> = name::parts(parent).rev().map(<[u8]>::to_vec).collect();
-        let (mut place, mut links, mut parts) = (Vec::new(), 0, 0);
-        while let Some(part) = ahead.pop() {
-            match part.as_slice() {
-                b"" | b"." => continue,
-                b".." => {
-                    name::pop(&mut place);
-                    continue;
-                }
-                _ => {}
-            }
-            let here = name::join(&place, &part);
-            let Some(found) = self.look(&here)? else {
-                return Ok(None);
-            };
-            match found.kind() {
-                FileType::Directory => place = here,
-                FileType::Symlink if links < MOST_LINKS && parts <= MOST_PARTS => {
-                    links += 1;
-                    let before = ahead.len();
-                    let dir = self.open_parent(&found, &here)?;
-                    let target = rustix::fs::readlinkat(&dir, part.as_slice(), Vec::new())
-                        .during("read", &here)?;
-                    if target.to_bytes().starts_with(b"/") {
-                        place.clear();
-                    }
-                    ahead.extend(name::parts(target.to_bytes()).rev().map(<[u8]>::to_vec));
-                    parts += ahead.len() - before;
-                }
-                _ => return Ok(None),
-            }
-        }
-        Ok(Some(name::join(&place, last)))
+        resolve(path, &mut |place| self.look(place))
     }
 
     /// Opens the root of the only tree, for a full copy.
@@ -295,6 +341,15 @@ impl LowerView {
         handle::open_below(self.home.as_fd(), tree, handle::LISTING)
             .map(Some)
             .during("open", b"")
+    }
+}
+
+/// The root has no name.
+fn below(dir: &[u8], place: &[u8]) -> Vec<u8> {
+    if dir.is_empty() || place.is_empty() {
+        [dir, place].concat()
+    } else {
+        name::join(dir, place)
     }
 }
 

@@ -7,6 +7,7 @@ pub(crate) mod handle;
 mod links;
 mod log;
 pub(crate) mod lower;
+mod merged;
 mod meta;
 pub(crate) mod name;
 mod place;

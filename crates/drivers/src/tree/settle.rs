@@ -9,6 +9,7 @@ use super::apply::TreeDraft;
 use super::handle;
 use super::log::Decoder;
 use super::lower::{Found, LowerView};
+use super::merged::MergedView;
 use super::meta::Attributes;
 use super::name;
 use super::place::{NOTE_DESCRIBED, NOTE_FRESH, NOTE_OPAQUE, NOTE_WHITEOUT, OPAQUE};
@@ -25,28 +26,27 @@ pub(crate) enum Form {
 
 impl TreeDraft {
     /// Makes the draft what it is to be over the layers of `lower`.
-    pub(crate) fn settle(&mut self, lower: &mut LowerView, form: Form) -> Result<(), ApplyError> {
+    pub(crate) fn settle(&mut self, lower: LowerView, form: Form) -> Result<(), ApplyError> {
         if self.is_failed() {
             return Err(ApplyError::Incomplete);
         }
-        let mut merged = lower
-            .under(&self.path, self.tree.opaque_root)
-            .map_err(Trouble::of_draft)?;
-        self.settle_links(lower, &mut merged)?;
+        let mut merged =
+            MergedView::new(lower, &self.path, self.tree.opaque_root).map_err(Trouble::of_draft)?;
+        self.settle_links(&mut merged)?;
         merged.forget();
         match form {
             Form::Upper => {
                 self.settle_hiding(&mut merged).map_err(Trouble::of_draft)?;
-                self.settle_directories(lower, &mut merged)?;
+                self.settle_directories(&mut merged)?;
             }
             Form::Full => {
                 if !self.tree.opaque_root {
-                    self.fill(lower).map_err(Trouble::of_draft)?;
+                    self.fill(&merged.lower).map_err(Trouble::of_draft)?;
                 }
                 // Whiteouts go before the times of directories are set, opaque marks after the
                 // attributes of lower directories were looked up.
                 self.drop_hiding(NOTE_WHITEOUT).map_err(Trouble::of_draft)?;
-                self.settle_directories(lower, &mut merged)?;
+                self.settle_directories(&mut merged)?;
                 self.drop_hiding(NOTE_OPAQUE).map_err(Trouble::of_draft)?;
             }
         }
@@ -60,7 +60,7 @@ impl TreeDraft {
 
     /// Takes away what hides nothing: the kernel would show such whiteouts in directories that
     /// only this layer has.
-    fn settle_hiding(&mut self, merged: &mut LowerView) -> Result<(), Trouble> {
+    fn settle_hiding(&mut self, merged: &mut MergedView) -> Result<(), Trouble> {
         let mut notes = self.tree.hiding.notes().during("read", b"hiding")?;
         while let Some((_, note)) = notes.next().during("read", b"hiding")? {
             let mut note = Decoder(&note);
@@ -120,11 +120,7 @@ impl TreeDraft {
     }
 
     /// Gives directories their attributes, in the order of the stream: the last word counts.
-    fn settle_directories(
-        &mut self,
-        lower: &mut LowerView,
-        merged: &mut LowerView,
-    ) -> Result<(), ApplyError> {
+    fn settle_directories(&mut self, merged: &mut MergedView) -> Result<(), ApplyError> {
         let mut notes = self
             .tree
             .directories
@@ -162,7 +158,7 @@ impl TreeDraft {
                     .map_err(Trouble::of_draft)?;
             } else {
                 let from = note.number().during("read", b"directories");
-                from.and_then(|from| self.settle_implied(place, from, lower, merged))
+                from.and_then(|from| self.settle_implied(place, from, merged))
                     .map_err(Trouble::of_draft)?;
             }
         }
@@ -175,12 +171,11 @@ impl TreeDraft {
         &mut self,
         place: &[u8],
         from: u64,
-        lower: &mut LowerView,
-        merged: &mut LowerView,
+        merged: &mut MergedView,
     ) -> Result<(), Trouble> {
         if place.is_empty() {
             // An opaque root still is the root of the layers below.
-            let attributes = self.attributes_of(lower.look(b"")?.as_ref(), b"")?;
+            let attributes = self.attributes_of(merged.lower.look(b"")?.as_ref(), b"")?;
             return self.finish_directory(b"", &attributes);
         }
         let from = usize::try_from(from).unwrap_or(usize::MAX);

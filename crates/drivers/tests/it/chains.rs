@@ -1,10 +1,12 @@
 //! Many layers on top of each other.
 
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use lith_drivers::{DriverError, DriverOptions, MountRequest};
 
-use crate::support::{Bench, Layer, Tree, brief, file, root};
+use crate::support::{Bench, DRIVERS, Layer, Tree, brief, dir, file, hard_link, root};
 
 fn chain(bench: &Bench, count: usize) -> Vec<Layer> {
     let mut layers: Vec<Layer> = Vec::new();
@@ -127,4 +129,120 @@ fn paths_that_a_mount_table_can_not_show_work() {
             drop(mount);
         }
     }
+}
+
+#[test]
+fn a_thousand_layers_cost_little_each() {
+    if !root("a_thousand_layers") {
+        return;
+    }
+    for driver in DRIVERS {
+        let bench = Bench::in_memory(driver, &DriverOptions::default());
+        let base = [
+            dir("d").mode(0o711).mtime("5"),
+            file("d/bottom", "below"),
+            file("gone", ""),
+        ];
+        let mut layers = vec![bench.layer(None, &base)];
+        for n in 1..999 {
+            let items = [file(format!("d/{}", n % 7), n.to_string())];
+            layers.push(bench.layer(layers.last(), &items));
+        }
+        let most = AtomicUsize::new(0);
+        let done = AtomicBool::new(false);
+        let top = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    most.fetch_max(open_files(bench.home()), Ordering::Relaxed);
+                }
+            });
+            let items = [
+                file("d/new", "n"),
+                file(".wh.gone", ""),
+                hard_link("link", "d/bottom"),
+                hard_link("other", "d/3"),
+            ];
+            let top = bench.try_layer(layers.last(), &items);
+            done.store(true, Ordering::Relaxed);
+            top.unwrap()
+        });
+        // Two views of few handles each, and what a draft holds open.
+        let most = most.into_inner();
+        assert!(most < 60, "{driver}: {most} descriptors");
+        let tree = if driver == "vfs" { "tree" } else { "diff" };
+        let at = |place: &str| {
+            let folder = bench.home().join(top.id.as_str());
+            crate::support::node_at(&folder.join(tree).join(place))
+        };
+        assert_eq!((at("d").mode, at("d").mtime), (0o711, (5, 0)), "{driver}");
+        assert_eq!(at("link").content, b"below");
+        assert_eq!(at("other").content, b"997");
+        for layer in &layers {
+            let notes = bench.home().join(layer.id.as_str()).join("layer.json");
+            assert!(notes.metadata().unwrap().len() < 4096, "{notes:?}");
+        }
+        let request = MountRequest::new(&top.id, bench.temp.path());
+        match bench.driver.mount(&request) {
+            Err(DriverError::TooManyLayers { count: 1000, .. }) => assert_eq!(driver, "overlay"),
+            Err(error) => panic!("{driver}: {error}"),
+            Ok(_) => assert_eq!(driver, "vfs"),
+        }
+        layers.push(top);
+        for layer in layers.iter().rev() {
+            bench.driver.remove(&layer.id).unwrap();
+        }
+        assert_eq!(bench.driver.list().unwrap(), []);
+        bench.check_clean();
+    }
+}
+
+fn open_files(home: &Path) -> usize {
+    let home = home.canonicalize().unwrap();
+    std::fs::read_dir("/proc/self/fd")
+        .unwrap()
+        .filter_map(|fd| std::fs::read_link(fd.ok()?.path()).ok())
+        .filter(|target| target.starts_with(&home))
+        .count()
+}
+
+#[test]
+fn layers_that_note_only_their_parent_still_stand_on_all() {
+    if !root("layers_that_note_only_their_parent") {
+        return;
+    }
+    let bench = Bench::in_memory("overlay", &DriverOptions::default());
+    let layers = chain(&bench, 140);
+    for layer in &layers[..70] {
+        let notes = bench.home().join(layer.id.as_str()).join("layer.json");
+        let text = std::fs::read_to_string(&notes).unwrap();
+        let start = text.split(",\"lowers\"").next().unwrap();
+        let end = if start == text { "" } else { "}" };
+        std::fs::write(&notes, format!("{start}{end}")).unwrap();
+    }
+    assert_eq!(files(&bench.shown(&layers[139])), expected(140));
+}
+
+#[test]
+fn a_layer_that_is_missing_further_down_is_named() {
+    if !root("a_layer_that_is_missing_further_down") {
+        return;
+    }
+    let bench = Bench::in_memory("overlay", &DriverOptions::default());
+    let layers = chain(&bench, 10);
+    // Nothing keeps a driver from doing this: that it is not asked to is its caller's business.
+    bench.driver.remove(&layers[4].id).unwrap();
+    let Err(error) = bench.try_layer(layers.last(), &[file("f", "")]) else {
+        panic!("a layer is missing");
+    };
+    let expected = format!("the overlay driver has no layer {}", layers[4].id);
+    assert_eq!(error, expected);
+    let request = MountRequest::new(&layers[9].id, bench.temp.path());
+    let error = bench.driver.mount(&request).unwrap_err();
+    assert_eq!(error.to_string(), expected);
+    let tree = bench.home().join(layers[3].id.as_str()).join("diff");
+    std::fs::rename(&tree, bench.temp.path().join("aside")).unwrap();
+    let request = MountRequest::new(&layers[3].id, bench.temp.path());
+    let error = bench.driver.mount(&request).unwrap_err();
+    assert!(matches!(error, DriverError::Damaged { .. }), "{error}");
+    bench.check_clean();
 }
