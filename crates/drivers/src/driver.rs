@@ -60,6 +60,17 @@ pub trait Driver: Send + Sync {
     /// [`DriverError::Missing`] when there is no such layer, also when it is removed meanwhile.
     fn usage(&self, id: &CacheId) -> Result<Usage, DriverError>;
 
+    /// Returns how many bytes the layer's own regular files have, holes included, one with several
+    /// names once.
+    ///
+    /// A driver that keeps what each layer adds sums that up. One that keeps full trees compares
+    /// with `parent` (attributes first, then content, so that this may read both trees) and counts
+    /// the files that differ; without a parent, all.
+    ///
+    /// # Errors
+    /// [`DriverError::Missing`] when there is no such layer or, where it is looked at, parent.
+    fn diff_size(&self, id: &CacheId, parent: Option<&CacheId>) -> Result<u64, DriverError>;
+
     /// Makes the layer, with everything below it, appear at a directory.
     ///
     /// # Errors

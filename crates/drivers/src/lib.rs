@@ -31,6 +31,7 @@
 //! ```
 
 mod chain;
+mod diff_size;
 mod draft;
 mod driver;
 mod error;

@@ -99,6 +99,10 @@ impl Driver for Overlay {
         self.home.usage(id)
     }
 
+    fn diff_size(&self, id: &CacheId, _parent: Option<&CacheId>) -> Result<u64, DriverError> {
+        self.home.diff_size(id, None)
+    }
+
     fn mount(&self, request: &MountRequest<'_>) -> Result<Mount, DriverError> {
         refuse_writable(&self.home, request)?;
         let layers = chain::chain(&self.home, request.layer)?;

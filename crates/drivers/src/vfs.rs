@@ -89,6 +89,10 @@ impl Driver for Vfs {
         self.home.usage(id)
     }
 
+    fn diff_size(&self, id: &CacheId, parent: Option<&CacheId>) -> Result<u64, DriverError> {
+        self.home.diff_size(id, parent)
+    }
+
     fn mount(&self, request: &MountRequest<'_>) -> Result<Mount, DriverError> {
         mount_single(&self.home, request.layer, request)
     }

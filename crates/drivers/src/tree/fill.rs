@@ -8,6 +8,7 @@ use rustix::io::Errno;
 use super::apply::TreeDraft;
 use super::handle;
 use super::lower::LowerView;
+use super::meta::Meta;
 use super::name;
 use super::place::is_opaque;
 use super::walk::{Step, Trail, Walk};
@@ -65,7 +66,7 @@ impl TreeDraft {
                             rustix::fs::openat(dir, entry.as_slice(), handle::NODE, Mode::empty());
                         let node = node.during("open", &place)?;
                         let stat = rustix::fs::fstat(&node).during("look at", &place)?;
-                        let attributes = self.meta.read(node.as_fd(), &stat);
+                        let attributes = Meta::read(node.as_fd(), &stat);
                         let attributes = attributes.during("read the attributes of", &place)?;
                         self.meta
                             .finish_directory(done.as_fd(), &attributes, &place)?;

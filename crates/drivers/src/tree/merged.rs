@@ -65,12 +65,12 @@ impl MergedView {
     }
 }
 
+/// Says what stands at a place.
+type Look<'a> = &'a mut dyn FnMut(&[u8]) -> Result<Option<Found>, Trouble>;
+
 /// Returns where a name leads when the links on its way, but not the last, are followed as if the
 /// root were `/`. `None` when a directory on the way is missing.
-pub(crate) fn resolve(
-    path: &[u8],
-    look: &mut dyn FnMut(&[u8]) -> Result<Option<Found>, Trouble>,
-) -> Result<Option<Vec<u8>>, Trouble> {
+pub(crate) fn resolve(path: &[u8], look: Look<'_>) -> Result<Option<Vec<u8>>, Trouble> {
     let (parent, last) = name::split(path);
     let mut ahead: Vec<Vec<u8>> = name::parts(parent).rev().map(<[u8]>::to_vec).collect();
     let (mut place, mut links, mut parts) = (Vec::new(), 0, 0);

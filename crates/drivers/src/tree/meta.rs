@@ -277,33 +277,25 @@ impl Meta {
     /// Returns what a file of a committed layer is like.
     ///
     /// `node` may be a handle that opens nothing.
-    pub(crate) fn read(
-        &self,
-        node: BorrowedFd<'_>,
-        stat: &Stat,
-    ) -> io::Result<Attributes<'static>> {
+    pub(crate) fn read(node: BorrowedFd<'_>, stat: &Stat) -> io::Result<Attributes<'static>> {
         let path = handle::magic_path(node);
         let xattrs = read_xattrs(
             |buf| rustix::fs::listxattr(path.as_str(), buf),
             |name, buf| rustix::fs::getxattr(path.as_str(), name, buf),
         )?;
-        Ok(self.attributes(stat, xattrs))
+        Ok(Self::attributes(stat, xattrs))
     }
 
     /// The same for a file that is open.
-    pub(crate) fn read_open(
-        &self,
-        file: BorrowedFd<'_>,
-        stat: &Stat,
-    ) -> io::Result<Attributes<'static>> {
+    pub(crate) fn read_open(file: BorrowedFd<'_>, stat: &Stat) -> io::Result<Attributes<'static>> {
         let xattrs = read_xattrs(
             |buf| rustix::fs::flistxattr(file, buf),
             |name, buf| rustix::fs::fgetxattr(file, name, buf),
         )?;
-        Ok(self.attributes(stat, xattrs))
+        Ok(Self::attributes(stat, xattrs))
     }
 
-    fn attributes(&self, stat: &Stat, xattrs: Vec<(Vec<u8>, Vec<u8>)>) -> Attributes<'static> {
+    fn attributes(stat: &Stat, xattrs: Vec<(Vec<u8>, Vec<u8>)>) -> Attributes<'static> {
         Attributes {
             uid: stat.st_uid,
             gid: stat.st_gid,

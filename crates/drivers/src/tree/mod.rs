@@ -8,7 +8,7 @@ mod links;
 mod log;
 pub(crate) mod lower;
 mod merged;
-mod meta;
+pub(crate) mod meta;
 pub(crate) mod name;
 mod place;
 mod positions;

@@ -10,7 +10,7 @@ use super::handle;
 use super::log::Decoder;
 use super::lower::{Found, LowerView};
 use super::merged::MergedView;
-use super::meta::Attributes;
+use super::meta::{Attributes, Meta};
 use super::name;
 use super::place::{NOTE_DESCRIBED, NOTE_FRESH, NOTE_OPAQUE, NOTE_WHITEOUT, OPAQUE};
 use crate::error::{ApplyError, During, Origin, Trouble};
@@ -175,7 +175,7 @@ impl TreeDraft {
     ) -> Result<(), Trouble> {
         if place.is_empty() {
             // An opaque root still is the root of the layers below.
-            let attributes = self.attributes_of(merged.lower.look(b"")?.as_ref(), b"")?;
+            let attributes = attributes_of(merged.lower.look(b"")?.as_ref(), b"")?;
             return self.finish_directory(b"", &attributes);
         }
         let from = usize::try_from(from).unwrap_or(usize::MAX);
@@ -201,24 +201,10 @@ impl TreeDraft {
             let found = found.filter(|found| found.kind() == FileType::Directory);
             // Where there is no directory, there is none further down.
             beneath = found.is_some();
-            let attributes = self.attributes_of(found.as_ref(), &here)?;
+            let attributes = attributes_of(found.as_ref(), &here)?;
             self.meta.finish_directory(at.as_fd(), &attributes, &here)?;
         }
         Ok(())
-    }
-
-    fn attributes_of(
-        &self,
-        found: Option<&Found>,
-        place: &[u8],
-    ) -> Result<Attributes<'static>, Trouble> {
-        match found {
-            Some(found) if found.kind() == FileType::Directory => self
-                .meta
-                .read(found.node.as_fd(), &found.stat)
-                .during("read the attributes of", place),
-            _ => Ok(Attributes::of_nothing()),
-        }
     }
 
     fn finish_directory(
@@ -232,5 +218,14 @@ impl TreeDraft {
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(()),
             Err(other) => Err(other).during("open", place),
         }
+    }
+}
+
+fn attributes_of(found: Option<&Found>, place: &[u8]) -> Result<Attributes<'static>, Trouble> {
+    match found {
+        Some(found) if found.kind() == FileType::Directory => {
+            Meta::read(found.node.as_fd(), &found.stat).during("read the attributes of", place)
+        }
+        _ => Ok(Attributes::of_nothing()),
     }
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 use lith_drivers::{CacheId, DriverError};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 
-use crate::support::{Bench, DRIVERS, dir, file, hard_link, item, root, symlink};
+use crate::support::{Bench, DRIVERS, Layer, dir, file, hard_link, item, root, symlink};
 
 fn du(folder: &Path) -> u64 {
     let told = Command::new("du").arg("-sB1").arg(folder).output().unwrap();
@@ -111,4 +111,61 @@ fn usage_leaves_out_what_is_mounted_inside() {
     // The folder under the mount is out of sight.
     assert_eq!(during.files, before.files - 1);
     assert!(during.disk <= before.disk, "{during:?} {before:?}");
+}
+
+#[test]
+fn diff_size_counts_what_a_layer_adds() {
+    if !root("diff_size_counts") {
+        return;
+    }
+    for driver in DRIVERS {
+        let bench = Bench::new(driver);
+        let size = |layer: &Layer, parent: Option<&Layer>| {
+            let parent = parent.map(|parent| &parent.id);
+            bench.driver.diff_size(&layer.id, parent).unwrap()
+        };
+        let base = bench.layer(
+            None,
+            &[
+                dir("d"),
+                file("d/kept", vec![1; 1000]),
+                file("d/linked", vec![1; 300]),
+                hard_link("link", "d/linked"),
+                file("same size and time", "aa"),
+                file("mode", "bbb"),
+                file("attribute", "cccc").xattr("user.a", b"1"),
+                dir("swap"),
+                file("swap/f", "ddddd"),
+                symlink("s", "x".repeat(100)),
+            ],
+        );
+        assert_eq!(size(&base, None), 1000 + 300 + 2 + 3 + 4 + 5, "{driver}");
+        assert_eq!(size(&base, None), base.summary.size);
+        let upper = bench.layer(
+            Some(&base),
+            &[
+                file("same size and time", "ab"),
+                file("mode", "bbb").mode(0o600),
+                file("attribute", "cccc").xattr("user.a", b"2"),
+                file("d/new", vec![1; 10_000]),
+                hard_link("again", "d/new"),
+                file(".wh.swap", ""),
+                file("swap", "eeeeee"),
+            ],
+        );
+        assert_eq!(
+            size(&upper, Some(&base)),
+            2 + 3 + 4 + 10_000 + 6,
+            "{driver}"
+        );
+        assert_eq!(size(&upper, Some(&base)), upper.summary.size);
+        let empty = bench.layer(Some(&upper), &[]);
+        assert_eq!(size(&empty, Some(&upper)), 0, "{driver}");
+        // A further name brings the file up, whatever the driver.
+        let link = bench.layer(Some(&upper), &[hard_link("third", "link")]);
+        assert_eq!(size(&link, Some(&upper)), 300, "{driver}");
+        let missing = CacheId::random();
+        let error = bench.driver.diff_size(&missing, None).unwrap_err();
+        assert!(matches!(error, DriverError::Missing { .. }), "{error}");
+    }
 }
