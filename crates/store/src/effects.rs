@@ -21,6 +21,8 @@ pub enum Effect<'a> {
     SyncFile(&'a Path),
     /// A folder's list of names is forced to disk.
     SyncDir(&'a Path),
+    /// Everything on the file system that holds this folder is forced to disk.
+    SyncFs(&'a Path),
     /// A file or folder gets another name, atomically.
     Rename {
         /// Its name until now.
@@ -169,6 +171,18 @@ impl Effects {
             }
         }
         self.sync_dir(path)
+    }
+
+    /// Forces everything on the file system that holds a folder to disk: for many small files
+    /// this is one step instead of one each.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn sync_fs(&self, path: &Path) -> Result<(), StoreError> {
+        self.announce(&Effect::SyncFs(path))
+            .and_then(|()| File::open(path))
+            .and_then(|folder| Ok(nix::unistd::syncfs(folder)?))
+            .at("sync the file system of", path)
     }
 
     /// Gives a file or folder another name.

@@ -39,14 +39,8 @@ pub enum Intent {
         /// The layer.
         id: LayerId,
     },
-    /// An image is about to be published, and then to get names.
-    Image {
-        /// The image.
-        id: ImageId,
-        /// The names it is to get.
-        #[serde(default)]
-        names: Vec<PlannedName>,
-    },
+    /// Images are about to be published and named, all or none.
+    Images(PlannedImages),
     /// An image is about to be removed.
     RemoveImage {
         /// The image.
@@ -59,11 +53,27 @@ pub enum Intent {
     },
 }
 
+/// Images that are to be published together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedImages {
+    /// The folder in the session's staging that holds them, by the hex digits of their IDs, and
+    /// the files of their names below `names`. Named `undone-…` when it is being undone.
+    pub folder: String,
+    /// The images in it.
+    pub images: Vec<ImageId>,
+    /// Images whose folders stood in their place already, without a row.
+    pub adopted: Vec<ImageId>,
+    /// The names that are to be set, for these images and for others that are there.
+    pub names: Vec<PlannedName>,
+}
+
 /// A name that an image is to get.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlannedName {
     /// The name.
     pub name: Reference,
+    /// The image.
+    pub image: ImageId,
     /// What it pointed to when this was planned: whoever finishes the plan later leaves
     /// alone what has moved since.
     pub before: Option<ImageId>,
@@ -117,8 +127,13 @@ pub(crate) fn leave(
         effects.write_new(&draft, &text)?;
     }
     effects.rename(&draft, &path)?;
-    if synced {
-        effects.sync_dir(dir)?;
+    let parents = [Some(dir), dir.parent()].into_iter().flatten();
+    for folder in parents.filter(|_| synced) {
+        if let Err(error) = effects.sync_dir(folder) {
+            // Nothing of what it says is going to be done.
+            effects.remove_file(&path)?;
+            return Err(error);
+        }
     }
     Ok(IntentGuard {
         effects: Arc::clone(effects),
@@ -135,13 +150,15 @@ pub(crate) fn any_left(dir: &Path) -> Result<bool, StoreError> {
 pub(crate) type Found = (Result<Intent, StoreError>, IntentGuard);
 
 /// Reads the intents of somebody else's session; those that are done meanwhile are left out.
-pub(crate) fn peek_all(dir: &Path) -> Result<Vec<Intent>, StoreError> {
+///
+/// Each on its own: one that cannot be read must not hide the others.
+pub(crate) fn peek_all(dir: &Path) -> Result<Vec<Result<Intent, StoreError>>, StoreError> {
     let mut intents = Vec::new();
     for path in paths(dir)? {
         match fs::read(&path) {
             Ok(text) => {
                 let intent = serde_json::from_slice(&text);
-                intents.push(intent.map_err(|error| not_an_intent(&path, &error))?);
+                intents.push(intent.map_err(|error| not_an_intent(&path, &error)));
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error).at("read", &path),

@@ -72,9 +72,9 @@ pub use digest::{BlobId, ChainId, DiffId, Digest, ImageId, LayerId, ParseDigestE
 pub use effects::{Effect, Effects, Hook};
 pub use error::StoreError;
 pub use events::{EVENTS_KEPT, Event, EventKind, ParseEventKindError};
-pub use images::publish::PublishedImage;
+pub use images::publish::{NewImage, PublishedImage};
 pub use images::{ImageError, ImageRecord, ImageSummary};
-pub use intent::{Intent, IntentGuard, PlannedName};
+pub use intent::{Intent, IntentGuard, PlannedImages, PlannedName};
 pub use layers::{
     LayerRecord, LayerUse, PublishLayerError, Published, Removal, RemoveLayerError, RetainError,
 };

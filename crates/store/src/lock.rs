@@ -4,6 +4,7 @@
 //! exclude threads of one process as well as processes, the kernel drops them when the
 //! holder ends however it ends, and asking who holds one disturbs nobody.
 
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -51,7 +52,10 @@ fn range(mode: Mode, slot: u64) -> libc::flock {
 
 /// Waits for the byte `slot` of a lock file.
 pub(crate) fn wait(file: &File, mode: Mode, slot: u64) -> io::Result<()> {
-    let range = range(mode, slot);
+    wait_range(file, range(mode, slot))
+}
+
+fn wait_range(file: &File, range: libc::flock) -> io::Result<()> {
     loop {
         match fcntl(file, FcntlArg::F_OFD_SETLKW(&range)) {
             Ok(_) => return Ok(()),
@@ -113,7 +117,11 @@ pub(crate) fn still_named(file: &File, path: &Path) -> io::Result<bool> {
     }
 }
 
-/// One byte of a lock file, held exclusively until dropped.
+/// More bytes than this are locked as the whole file: the kernel goes through all ranges of a
+/// file for each that is added.
+const MOST_RANGES: usize = 1000;
+
+/// Bytes of a lock file, held exclusively until dropped.
 #[derive(Debug)]
 pub(crate) struct SlotLock {
     _file: File,
@@ -123,10 +131,37 @@ impl SlotLock {
     /// Waits for the byte that stands for `key`; two keys that share a byte only wait for
     /// each other.
     pub(crate) fn wait(path: &Path, key: &[u8; 32]) -> Result<SlotLock, StoreError> {
+        SlotLock::wait_all(path, [*key].into_iter())
+    }
+
+    /// Waits for the bytes that stand for all of these keys, in the order of the bytes, so that
+    /// two who want several of the same wait for each other and not in a circle.
+    pub(crate) fn wait_all(
+        path: &Path,
+        keys: impl Iterator<Item = [u8; 32]>,
+    ) -> Result<SlotLock, StoreError> {
+        let slot = |[a, b, c, d, e, f, g, h, ..]: [u8; 32]| {
+            u64::from_be_bytes([a, b, c, d, e, f, g, h]) >> 1
+        };
+        let slots: BTreeSet<u64> = keys.map(slot).collect();
         let file = open(path)?;
-        let [a, b, c, d, e, f, g, h, ..] = *key;
-        let slot = u64::from_be_bytes([a, b, c, d, e, f, g, h]) >> 1;
-        wait(&file, Mode::Exclusive, slot).at("lock", path)?;
+        if slots.len() > MOST_RANGES {
+            wait_range(&file, whole()).at("lock", path)?;
+        } else {
+            for slot in slots {
+                wait(&file, Mode::Exclusive, slot).at("lock", path)?;
+            }
+        }
         Ok(SlotLock { _file: file })
+    }
+}
+
+/// All bytes that a file can have.
+fn whole() -> libc::flock {
+    libc::flock {
+        l_start: 0,
+        // As far as there is.
+        l_len: 0,
+        ..range(Mode::Exclusive, 0)
     }
 }

@@ -8,6 +8,7 @@ use rusqlite::Row;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::{Digest, ImageId};
+use crate::effects::Effects;
 use crate::error::{IoContext, StoreError};
 use crate::images;
 use crate::index::{self, View};
@@ -172,7 +173,7 @@ impl Store {
     }
 }
 
-fn check(name: &Reference) -> Result<(), NameError> {
+pub(crate) fn check(name: &Reference) -> Result<(), NameError> {
     if name.tag().is_none() && name.digest().is_none() {
         return Err(NameError::NoTag { name: name.clone() });
     }
@@ -191,7 +192,7 @@ pub(crate) fn column(row: &Row<'_>, at: usize) -> rusqlite::Result<Reference> {
     index::column(row, at)
 }
 
-fn find(view: &View<'_>, name: &Reference) -> Result<Option<ImageId>, StoreError> {
+pub(crate) fn find(view: &View<'_>, name: &Reference) -> Result<Option<ImageId>, StoreError> {
     view.first(
         "find name",
         "SELECT image FROM names WHERE name = ?1",
@@ -226,18 +227,29 @@ fn put(
 ) -> Result<(), StoreError> {
     let place = store.root().name(name);
     let draft = session.fresh_path("name");
+    let effects = store.effects();
+    write_draft(effects, &draft, name, image)?;
+    effects.sync_file(&draft)?;
+    effects.rename(&draft, &place)?;
+    effects.sync_dir(&store.root().names())
+}
+
+/// Writes what belongs into the file of a name; not synced.
+pub(crate) fn write_draft(
+    effects: &Effects,
+    draft: &Path,
+    name: &Reference,
+    image: &ImageId,
+) -> Result<(), StoreError> {
     let content = NameFile {
         name: name.clone(),
         image: *image,
     };
     let mut text = serde_json::to_vec(&content)
         .map_err(io::Error::from)
-        .at("describe", &place)?;
+        .at("describe", draft)?;
     text.push(b'\n');
-    let effects = store.effects();
-    effects.write_synced(&draft, &text)?;
-    effects.rename(&draft, &place)?;
-    effects.sync_dir(&store.root().names())
+    effects.write_new(draft, &text)
 }
 
 /// Removes the file of a name.
@@ -247,7 +259,7 @@ fn take(store: &Store, name: &Reference) -> Result<(), StoreError> {
 }
 
 /// Reads the file of a name; `None` when it is not there.
-fn read(path: &Path, name: &Reference) -> Result<Option<ImageId>, StoreError> {
+pub(crate) fn read(path: &Path, name: &Reference) -> Result<Option<ImageId>, StoreError> {
     let Some((found, image)) = read_any(path)? else {
         return Ok(None);
     };

@@ -12,10 +12,12 @@ use crate::effects::{Effect, Effects};
 use crate::error::{IoContext, StoreError};
 use crate::images::{self, ImageError};
 use crate::index::{self, View, column, schema};
+use crate::intent::{Intent, PlannedName};
 use crate::layers::{KEEP, LayerRecord, table};
 use crate::names;
 use crate::reference::Reference;
 use crate::root::Root;
+use crate::session;
 
 /// What was found when index and folders were compared.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -124,10 +126,45 @@ fn fill(root: &Root, effects: &Effects, path: &Path) -> Result<RebuildReport, St
 /// Lists what stands in the folders and is not listed; unlists what is not there.
 pub(crate) fn reconcile(root: &Root, view: &View<'_>) -> Result<RebuildReport, StoreError> {
     let mut report = RebuildReport::default();
+    let pending = Pending::read(root)?;
     reconcile_layers(root, view, &mut report)?;
-    reconcile_images(root, view, &mut report)?;
-    reconcile_names(root, view, &mut report)?;
+    reconcile_images(root, view, &pending, &mut report)?;
+    reconcile_names(root, view, &pending, &mut report)?;
     Ok(report)
+}
+
+/// What a session had begun to publish: it appears with all the rest of its batch, or not at
+/// all, when that session is recovered.
+#[derive(Default)]
+struct Pending {
+    images: BTreeSet<ImageId>,
+    names: BTreeMap<Reference, PlannedName>,
+}
+
+impl Pending {
+    fn read(root: &Root) -> Result<Pending, StoreError> {
+        let mut pending = Pending::default();
+        for id in session::ids_in(&root.staging())? {
+            for intent in crate::intent::peek_all(&root.session(&id))? {
+                // One that is torn was not synced, and those of images are.
+                let Ok(Intent::Images(plan)) = intent else {
+                    continue;
+                };
+                pending.images.extend(plan.images);
+                pending.images.extend(plan.adopted);
+                let names = plan.names.into_iter();
+                pending
+                    .names
+                    .extend(names.map(|plan| (plan.name.clone(), plan)));
+            }
+        }
+        Ok(pending)
+    }
+
+    /// The plan for a name whose file says already what was planned.
+    fn of_name(&self, name: &Reference, image: &ImageId) -> Option<&PlannedName> {
+        self.names.get(name).filter(|plan| plan.image == *image)
+    }
 }
 
 /// The entries of a folder that are named by an ID; others are problems.
@@ -217,6 +254,7 @@ fn unlist_layer(view: &View<'_>, id: &LayerId) -> Result<(), StoreError> {
 fn reconcile_images(
     root: &Root,
     view: &View<'_>,
+    pending: &Pending,
     report: &mut RebuildReport,
 ) -> Result<(), StoreError> {
     let there: BTreeSet<HexImage> = entries(&root.images(), report)?;
@@ -234,7 +272,7 @@ fn reconcile_images(
     }
     for HexImage(id) in there
         .into_iter()
-        .filter(|HexImage(id)| !listed.contains(id))
+        .filter(|HexImage(id)| !listed.contains(id) && !pending.images.contains(id))
     {
         let path = root.image(&id);
         let added = images::folder::read(&path, &id)
@@ -268,6 +306,7 @@ impl FromStr for HexImage {
 fn reconcile_names(
     root: &Root,
     view: &View<'_>,
+    pending: &Pending,
     report: &mut RebuildReport,
 ) -> Result<(), StoreError> {
     let folder = root.names();
@@ -287,6 +326,16 @@ fn reconcile_names(
                 continue;
             }
         };
+        if let Some(plan) = pending.of_name(&name, &image) {
+            if listed.remove(&name).is_none()
+                && let Some(before) = plan.before
+                && images::table::exists(view, &before)?
+            {
+                names::insert(view, &name, &before)?;
+                report.names += 1;
+            }
+            continue;
+        }
         if !images::table::exists(view, &image)? {
             report.problem(
                 &path,

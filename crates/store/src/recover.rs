@@ -5,10 +5,10 @@ use std::fs::File;
 
 use crate::digest::{ImageId, LayerId};
 use crate::error::StoreError;
-use crate::images::{self, ImageError};
-use crate::intent::{Intent, PlannedName};
+use crate::images;
+use crate::intent::Intent;
 use crate::layers::{self, LayerRecord, PublishLayerError, RemoveLayerError};
-use crate::names::{self, NameError};
+use crate::names;
 use crate::rebuild::Problem;
 use crate::session::{self, Session, SessionId};
 use crate::store::Store;
@@ -69,7 +69,7 @@ impl Store {
         for id in session::ids_in(&self.root().staging())? {
             intents.extend(crate::intent::peek_all(&self.root().session(&id))?);
         }
-        Ok(intents)
+        intents.into_iter().collect()
     }
 
     /// Recovers every dead session; `remove_tree` removes the driver's part of what is
@@ -188,7 +188,7 @@ impl Work<'_, '_> {
             Intent::Layer { id, cache } => self.settle_layer(id, cache),
             Intent::RemoveLayer { id, cache } => self.settle_removal(id, cache),
             Intent::DescribeLayer { id } => layers::revise::reindex(self.store, id),
-            Intent::Image { id, names } => self.settle_image(id, names),
+            Intent::Images(plan) => images::settle::settle(self.store, self.session, plan),
             Intent::RemoveImage { id } => self.settle_image_removal(id),
             Intent::Name { name } => names::reindex(self.store, name),
         }
@@ -234,35 +234,6 @@ impl Work<'_, '_> {
         Ok(())
     }
 
-    fn settle_image(&mut self, id: &ImageId, names: &[PlannedName]) -> Result<(), StoreError> {
-        {
-            let _lock = self.store.lock_image(id)?;
-            if !self.store.has_image(id)? {
-                if self.store.root().image(id).symlink_metadata().is_err() {
-                    return Ok(());
-                }
-                match images::publish::adopt(self.store, id) {
-                    Ok(()) => {}
-                    Err(ImageError::Store(error)) => return Err(error),
-                    // It cannot stand without its layers.
-                    Err(_) => return images::remove::discard(self.store, self.session, id),
-                }
-            }
-        }
-        for plan in names {
-            names::reindex(self.store, &plan.name)?;
-            let now = self.store.name(&plan.name)?;
-            if now == plan.before && now != Some(*id) {
-                match self.store.set_name(self.session, &plan.name, id) {
-                    // Removed by somebody else since.
-                    Ok(_) | Err(NameError::NoImage { .. }) => {}
-                    Err(error) => return Err(plain(error)),
-                }
-            }
-        }
-        Ok(())
-    }
-
     fn settle_image_removal(&mut self, id: &ImageId) -> Result<(), StoreError> {
         let _lock = self.store.lock_image(id)?;
         if self.store.has_image(id)? {
@@ -286,16 +257,5 @@ impl Work<'_, '_> {
         removal.finish()?;
         self.done.swept.push(*id);
         Ok(())
-    }
-}
-
-/// The part of an error about names that is not about names.
-fn plain(error: NameError) -> StoreError {
-    match error {
-        NameError::Store(error) => error,
-        error => StoreError::Damaged {
-            path: std::path::PathBuf::from("names"),
-            reason: error.to_string(),
-        },
     }
 }

@@ -115,15 +115,31 @@ impl Store {
         SlotLock::wait(&self.root().locks().join("images"), id.digest().as_bytes())
     }
 
+    pub(crate) fn lock_images<'i>(
+        &self,
+        ids: impl Iterator<Item = &'i ImageId>,
+    ) -> Result<SlotLock, StoreError> {
+        let keys = ids.map(|id| *id.digest().as_bytes());
+        SlotLock::wait_all(&self.root().locks().join("images"), keys)
+    }
+
     pub(crate) fn lock_name(&self, name: &Reference) -> Result<SlotLock, StoreError> {
-        let key = crate::Digest::of(name.to_string().as_bytes());
-        SlotLock::wait(&self.root().locks().join("names"), key.as_bytes())
+        self.lock_names([name].into_iter())
+    }
+
+    pub(crate) fn lock_names<'n>(
+        &self,
+        names: impl Iterator<Item = &'n Reference>,
+    ) -> Result<SlotLock, StoreError> {
+        let keys = names.map(|name| *crate::Digest::of(name.to_string().as_bytes()).as_bytes());
+        SlotLock::wait_all(&self.root().locks().join("names"), keys)
     }
 }
 
 /// One layer's lock, held until dropped.
 ///
-/// Order of locks, outermost first: maintenance, image, name, layer, index transaction.
+/// Order of locks, outermost first: maintenance, image, name, layer, index transaction. Those
+/// of several images or names are taken in one go, in the order of their bytes.
 #[derive(Debug)]
 pub struct LayerLock {
     id: LayerId,

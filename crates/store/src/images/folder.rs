@@ -53,12 +53,13 @@ fn is_file_name(name: &str) -> bool {
             .all(|byte| plain(byte) || matches!(byte, b'.' | b'_' | b'-'))
 }
 
-/// Writes the folder `path`, which must not be there, and forces it to disk.
+/// Writes the folder `path`, which must not be there; gives the number of files in it. Forcing
+/// them to disk is up to the caller.
 pub(crate) fn write(
     effects: &Effects,
     path: &Path,
     record: &ImageRecord,
-) -> Result<(), StoreError> {
+) -> Result<usize, StoreError> {
     let description = Description {
         id: record.id,
         layers: record.layers.clone(),
@@ -72,23 +73,43 @@ pub(crate) fn write(
         files: record.extra.keys().cloned().collect(),
     };
     effects.make_dir(path)?;
-    effects.write_synced(&path.join(CONFIG), &record.config)?;
+    effects.write_new(&path.join(CONFIG), &record.config)?;
     if let Some(manifest) = &record.manifest {
-        effects.write_synced(&path.join(MANIFEST), manifest)?;
+        effects.write_new(&path.join(MANIFEST), manifest)?;
     }
     if let Some(parent) = &record.parent {
-        effects.write_synced(&path.join(PARENT), format!("{parent}\n").as_bytes())?;
+        effects.write_new(&path.join(PARENT), format!("{parent}\n").as_bytes())?;
     }
     for (name, content) in &record.extra {
-        effects.write_synced(&path.join(name), content)?;
+        effects.write_new(&path.join(name), content)?;
     }
     let place = path.join(DESCRIPTION);
     let mut text = serde_json::to_vec_pretty(&description)
         .map_err(io::Error::from)
         .at("describe", &place)?;
     text.push(b'\n');
-    effects.write_synced(&place, &text)?;
-    effects.sync_dir(path)
+    effects.write_new(&place, &text)?;
+    let optional = usize::from(description.manifest) + usize::from(description.parent);
+    Ok(2 + optional + record.extra.len())
+}
+
+/// As [`read`]; `None` when what is there is not that image, whole.
+pub(crate) fn read_if_whole(path: &Path, id: &ImageId) -> Result<Option<ImageRecord>, StoreError> {
+    match read(path, id) {
+        Ok(record) => Ok(Some(record)),
+        Err(StoreError::Damaged { .. }) => Ok(None),
+        Err(StoreError::Io { source, .. })
+            if matches!(
+                source.kind(),
+                io::ErrorKind::NotFound
+                    | io::ErrorKind::NotADirectory
+                    | io::ErrorKind::IsADirectory
+            ) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Reads the folder of the image `id` and checks that it is that image.

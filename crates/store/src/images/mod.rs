@@ -1,9 +1,12 @@
 //! Images: a folder each, with everything as it came.
 
+mod batch;
 pub(crate) mod folder;
 mod list;
 pub(crate) mod publish;
 pub(crate) mod remove;
+mod request;
+pub(crate) mod settle;
 pub(crate) mod table;
 
 use std::collections::BTreeMap;

@@ -1,14 +1,23 @@
-//! Publishing an image: its folder appears in one rename, then its row, then its names.
+//! Publishing images: their folders appear in a rename each, then all rows and names at once.
 
 use crate::digest::ImageId;
-use crate::error::{StoreError, is_there};
-use crate::images::{ImageError, ImageRecord, folder, table};
-use crate::intent::{Intent, PlannedName};
+use crate::images::batch::Batch;
+use crate::images::request::{Request, Wanted};
+use crate::images::{ImageError, ImageRecord};
+use crate::intent::{Intent, PlannedImages, PlannedName};
 use crate::layers::Published;
-use crate::names::NameError;
 use crate::reference::Reference;
 use crate::session::Session;
 use crate::store::Store;
+
+/// An image to be published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewImage {
+    /// The image.
+    pub record: ImageRecord,
+    /// The names it gets.
+    pub names: Vec<Reference>,
+}
 
 /// What publishing an image with names did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,185 +42,131 @@ impl Store {
         session: &Session,
         record: &ImageRecord,
     ) -> Result<Published, ImageError> {
-        let _lock = self.lock_image(&record.id)?;
-        self.publish_image_locked(session, record)
+        Ok(self.publish_image_as(session, record, &[])?.published)
     }
 
-    fn publish_image_locked(
-        &self,
-        session: &Session,
-        record: &ImageRecord,
-    ) -> Result<Published, ImageError> {
-        check(record)?;
-        if find_or_adopt(self, session, record)? {
-            return Ok(Published::AlreadyThere);
-        }
-        let intent = session.note(&Intent::Image {
-            id: record.id,
-            names: Vec::new(),
-        })?;
-        let staged = session.fresh_path("image");
-        let place = self.root().image(&record.id);
-        let run = || {
-            folder::write(self.effects(), &staged, record)?;
-            self.effects().rename(&staged, &place)?;
-            self.effects().sync_dir(&self.root().images())?;
-            self.index()
-                .write("publish image", |view| table::insert(view, record))
-        };
-        let result = run();
-        if result.is_err() {
-            if place.symlink_metadata().is_ok() {
-                self.effects()
-                    .rename(&place, &session.fresh_path("undone"))?;
-            }
-            self.effects().remove_tree(&staged)?;
-        }
-        intent.settled();
-        result.map(|()| Published::New)
-    }
-
-    /// Publishes an image and points names to it; the whole is finished by the recovery
-    /// when the session dies in the middle, and undone when it fails.
+    /// Publishes an image and points names to it: [`Store::publish_images`] of one.
     ///
     /// # Errors
-    /// As [`Store::publish_image`] and [`Store::set_name`].
+    /// As [`Store::publish_images`].
     pub fn publish_image_as(
         &self,
         session: &Session,
         record: &ImageRecord,
         names: &[Reference],
     ) -> Result<PublishedImage, ImageError> {
-        // Nobody removes the image before it has its names.
-        let _lock = self.lock_image(&record.id)?;
-        let mut planned: Vec<PlannedName> = Vec::with_capacity(names.len());
-        for name in names {
-            let before = self.name(name)?;
-            planned.push(PlannedName {
-                name: name.clone(),
-                before,
-            });
-        }
-        let intent = session.note(&Intent::Image {
-            id: record.id,
-            names: planned.clone(),
-        })?;
-        let published = match self.publish_image_locked(session, record) {
-            Ok(published) => published,
-            Err(error) => {
-                intent.settled();
-                return Err(error);
-            }
-        };
-        let mut moved = Vec::new();
-        for (count, plan) in planned.iter().enumerate() {
-            match self.set_name(session, &plan.name, &record.id) {
-                Ok(before) => moved.extend(before.map(|before| (plan.name.clone(), before))),
-                Err(error) => {
-                    undo_names(self, session, planned.get(..count).unwrap_or_default())?;
-                    if published == Published::New {
-                        undo_image(self, session, &record.id)?;
-                    }
-                    intent.settled();
-                    return Err(wrap(error));
-                }
-            }
-        }
-        intent.settled();
-        Ok(PublishedImage { published, moved })
+        let done = publish(self, session, vec![Wanted { record, names }])?;
+        Ok(done.into_iter().next().unwrap_or(PublishedImage {
+            published: Published::AlreadyThere,
+            moved: Vec::new(),
+        }))
     }
-}
 
-fn wrap(error: NameError) -> ImageError {
-    match error {
-        NameError::Store(error) => ImageError::Store(error),
-        error => ImageError::Name(Box::new(error)),
-    }
-}
-
-/// Removes an image again, unless somebody has named it since.
-fn undo_image(store: &Store, session: &Session, id: &ImageId) -> Result<(), ImageError> {
-    match store.remove_image_locked(session, id) {
-        Ok(_) | Err(ImageError::InUse { .. } | ImageError::NotFound { .. }) => Ok(()),
-        Err(error) => Err(error),
-    }
-}
-
-fn undo_names(store: &Store, session: &Session, done: &[PlannedName]) -> Result<(), ImageError> {
-    for plan in done {
-        match &plan.before {
-            Some(before) => store.set_name(session, &plan.name, before).map_err(wrap)?,
-            None => store.remove_name(session, &plan.name).map_err(wrap)?,
-        };
-    }
-    Ok(())
-}
-
-fn check(record: &ImageRecord) -> Result<(), ImageError> {
-    folder::check_names(record)?;
-    let found = ImageId::of_bytes(&record.config);
-    if found != record.id {
-        return Err(ImageError::ConfigDigest {
-            expected: record.id,
-            found,
+    /// Publishes images and points names to them, all or nothing: when the session dies in the
+    /// middle, its recovery finishes the whole, or undoes it where a layer has gone since; when
+    /// something fails, nothing has changed. Says of each in turn what was done.
+    ///
+    /// An image that is there is left as it is and gets its names. One that is given twice is
+    /// published once. Of two that give the same name the later gets it.
+    ///
+    /// Everything is on disk when this returns, save for the index, which the first open after
+    /// a boot compares with the folders.
+    ///
+    /// # Errors
+    /// [`ImageError::MissingLayers`], [`ImageError::ConfigDigest`], [`ImageError::OtherLayers`],
+    /// [`ImageError::FileName`] and [`ImageError::Name`] say what of which image is wrong.
+    pub fn publish_images(
+        &self,
+        session: &Session,
+        images: &[NewImage],
+    ) -> Result<Vec<PublishedImage>, ImageError> {
+        let wanted = images.iter().map(|image| Wanted {
+            record: &image.record,
+            names: &image.names,
         });
+        publish(self, session, wanted.collect())
     }
-    Ok(())
 }
 
-/// Whether the image is there, with the same layers. A folder without a row is adopted, or
-/// put out of the way where that cannot be.
-fn find_or_adopt(
+fn publish(
     store: &Store,
     session: &Session,
-    record: &ImageRecord,
-) -> Result<bool, ImageError> {
-    let listed = store.index().read::<_, StoreError>("find image", |view| {
-        Ok(if table::exists(view, &record.id)? {
-            Some(table::layers(view, &record.id)?)
-        } else {
-            None
-        })
-    })?;
-    if let Some(found) = listed {
-        if found == record.layers {
-            return Ok(true);
-        }
-        let expected = record.layers.clone();
-        return Err(ImageError::OtherLayers {
-            image: record.id,
-            expected,
-            found,
-        });
-    }
-    let place = store.root().image(&record.id);
-    if !is_there(&place)? {
-        return Ok(false);
-    }
-    let adopted = match folder::read(&place, &record.id) {
-        Ok(found) if found.layers == record.layers => adopt(store, &record.id),
-        Ok(_) => Err(ImageError::NotFound { image: record.id }),
-        Err(error) => Err(error.into()),
-    };
-    match adopted {
-        Ok(()) => Ok(true),
-        Err(ImageError::Store(error @ (StoreError::Index { .. } | StoreError::Busy { .. }))) => {
-            Err(error.into())
-        }
+    wanted: Vec<Wanted<'_>>,
+) -> Result<Vec<PublishedImage>, ImageError> {
+    let request = Request::new(store, session, wanted)?;
+    // Writing takes time: it comes before the locks.
+    let prepared = request.stage_lacking().and_then(|()| {
+        let images = store.lock_images(request.images())?;
+        let names = store.lock_names(request.names())?;
+        Ok((request.plan()?, images, names))
+    });
+    let ((plan, images, done), _image_locks, _name_locks) = match prepared {
+        Ok(prepared) => prepared,
         Err(error) => {
-            tracing::warn!(image = %record.id, %error, "replacing a leftover of this image");
-            store
-                .effects()
-                .rename(&place, &session.fresh_path("leftover"))?;
-            Ok(false)
+            discard(store, &request.folder);
+            return Err(error);
         }
+    };
+    if plan.images.is_empty() && plan.adopted.is_empty() && plan.names.is_empty() {
+        discard(store, &request.folder);
+        return Ok(done);
     }
+    let records: Vec<&ImageRecord> = images.iter().map(|record| &**record).collect();
+    carry_out(store, session, &plan, &records)?;
+    Ok(done)
 }
 
-/// Adds the row of an image folder that stands without one. Wants the image's lock held.
-pub(crate) fn adopt(store: &Store, id: &ImageId) -> Result<(), ImageError> {
-    let record = folder::read(&store.root().image(id), id)?;
-    store
-        .index()
-        .write("adopt image", |view| table::insert(view, &record))
+/// Publishes what is staged. What fails is undone; where that fails too, the intent stays,
+/// and the recovery of the session sees to it.
+fn carry_out(
+    store: &Store,
+    session: &Session,
+    plan: &PlannedImages,
+    records: &[&ImageRecord],
+) -> Result<(), ImageError> {
+    let batch = Batch {
+        store,
+        session,
+        plan,
+    };
+    let intent = match session.intend(&Intent::Images(plan.clone())) {
+        Ok(intent) => intent,
+        Err(error) => {
+            // It may have appeared before it failed: then nobody is to follow it.
+            if let Err(error) = batch.undo() {
+                tracing::warn!(%error, "left to the next recovery");
+            }
+            return Err(error.into());
+        }
+    };
+    let run = || {
+        batch.place_images(&plan.images)?;
+        let moving = |name: &&PlannedName| name.before != Some(name.image);
+        batch.place_names(plan.names.iter().filter(moving))?;
+        batch.list(records, plan.names.iter())
+    };
+    let Err(error) = run() else {
+        intent.settled();
+        discard(store, &batch.staging());
+        return Ok(());
+    };
+    match batch.undo() {
+        Ok(()) => {
+            intent.settled();
+            // Else a power failure could bring the intent back, and with it what failed.
+            if let Err(error) = store.effects().sync_dir(session.dir()) {
+                tracing::warn!(%error, "cannot sync");
+            }
+            discard(store, &batch.undone());
+        }
+        Err(error) => tracing::warn!(%error, "cannot undo now; left to the next recovery"),
+    }
+    Err(error)
+}
+
+/// Removes a folder of this session that nobody needs: what stays goes when the session ends.
+fn discard(store: &Store, folder: &std::path::Path) {
+    if let Err(error) = store.effects().remove_tree(folder) {
+        tracing::warn!(folder = %folder.display(), %error, "stays until the session ends");
+    }
 }

@@ -4,7 +4,7 @@ use std::io;
 
 use crate::digest::{ImageId, LayerId};
 use crate::error::StoreError;
-use crate::images::{ImageError, table};
+use crate::images::{ImageError, folder, table};
 use crate::intent::Intent;
 use crate::layers;
 use crate::session::Session;
@@ -24,15 +24,6 @@ impl Store {
         id: &ImageId,
     ) -> Result<Vec<LayerId>, ImageError> {
         let _lock = self.lock_image(id)?;
-        self.remove_image_locked(session, id)
-    }
-
-    /// As [`Store::remove_image`] for a caller that holds the image's lock.
-    pub(crate) fn remove_image_locked(
-        &self,
-        session: &Session,
-        id: &ImageId,
-    ) -> Result<Vec<LayerId>, ImageError> {
         if !self
             .index()
             .read("find image", |view| table::exists(view, id))?
@@ -65,7 +56,7 @@ impl Store {
         if let Err(error) = discard(self, session, id) {
             // Still whole where it was, or gone altogether.
             if self.root().image(id).symlink_metadata().is_ok() {
-                super::publish::adopt(self, id)?;
+                adopt(self, id)?;
             }
             intent.settled();
             return Err(error.into());
@@ -73,6 +64,14 @@ impl Store {
         intent.settled();
         Ok(layers)
     }
+}
+
+/// Adds the row of an image folder that stands without one. Wants the image's lock held.
+fn adopt(store: &Store, id: &ImageId) -> Result<(), ImageError> {
+    let record = folder::read(&store.root().image(id), id)?;
+    store
+        .index()
+        .write("adopt image", |view| table::insert(view, &record))
 }
 
 /// Moves the folder of an image without a row into the session's staging and removes it.

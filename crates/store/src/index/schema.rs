@@ -6,7 +6,7 @@ use rusqlite::Connection;
 const APPLICATION: i32 = 0x6c69_7468;
 
 /// Each entry makes schema version n+1 of version n.
-const MIGRATIONS: &[&str] = &[FIRST];
+const MIGRATIONS: &[&str] = &[FIRST, SECOND];
 
 /// The schema version that this library reads and writes.
 pub(crate) fn current() -> i32 {
@@ -78,6 +78,10 @@ CREATE TABLE events (
     image   TEXT,
     subject TEXT
 );
+";
+
+const SECOND: &str = "
+CREATE INDEX events_subject ON events (subject, kind) WHERE subject IS NOT NULL;
 ";
 
 /// What a file that was opened as an index turned out to be.

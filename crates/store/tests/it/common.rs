@@ -132,6 +132,13 @@ pub(crate) fn image(config: &str, layers: &[&str]) -> ImageRecord {
     }
 }
 
+pub(crate) fn new_image(config: &str, layers: &[&str], names: &[&str]) -> NewImage {
+    NewImage {
+        record: image(config, layers),
+        names: names.iter().map(|text| name(text)).collect(),
+    }
+}
+
 pub(crate) fn name(text: &str) -> Reference {
     Reference::parse(text).unwrap()
 }

@@ -146,6 +146,31 @@ fn load(store: &Store, session: &Session) -> Result<(), Box<dyn std::error::Erro
     Ok(())
 }
 
+/// Many images at once: new ones, one that is there, one that is given twice, names that are
+/// new, that move, that two of them give.
+fn publish_many(store: &Store, session: &Session) -> Result<(), Box<dyn std::error::Error>> {
+    add_layer(store, session, "c", Some("b"))?;
+    let batch = [
+        new_image("three", &["a", "b", "c"], &["three:1", "both:1"]),
+        new_image("two", &["a"], &["two:2"]),
+        new_image("four", &["a", "c"], &["one:1", "both:1"]),
+        new_image("three", &["a", "b", "c"], &["three:2"]),
+        new_image("five", &[], &[]),
+    ];
+    let done = store.publish_images(session, &batch)?;
+    let new: Vec<bool> = done
+        .iter()
+        .map(|one| one.published == Published::New)
+        .collect();
+    assert_eq!(new, [true, false, true, false, true]);
+    let (one, three) = (image("one", &[]).id, image("three", &[]).id);
+    assert_eq!(
+        done[2].moved,
+        [(name("one:1"), one), (name("both:1"), three)]
+    );
+    Ok(())
+}
+
 fn set_name(store: &Store, session: &Session) -> Result<(), Box<dyn std::error::Error>> {
     store.set_name(session, &name("two:2"), &image("two", &[]).id)?;
     Ok(())
@@ -201,6 +226,11 @@ fn death_while_setting_a_name() {
 }
 
 #[test]
+fn death_while_publishing_many_images() {
+    dies_anywhere(publish_many);
+}
+
+#[test]
 fn death_while_revising_a_layer() {
     dies_anywhere(set_size);
     dies_anywhere(set_file);
@@ -238,7 +268,7 @@ fn full_disk_at_any_step() {
 
 #[test]
 fn full_disk_at_any_step_with_layers() {
-    for op in [publish_layer, load, remove_layer] {
+    for op in [publish_layer, load, publish_many, remove_layer] {
         fails_anywhere(op);
     }
 }

@@ -6,6 +6,7 @@
     reason = "helpers of tests are tests, too"
 )]
 
+mod batches;
 mod bulk;
 mod common;
 mod crash;

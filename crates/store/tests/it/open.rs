@@ -198,3 +198,33 @@ fn the_first_open_after_a_boot_compares() {
     assert!(!store.needs_scan());
     assert!(!fixture.open().needs_scan());
 }
+
+/// An index of an earlier version is brought up to date by whoever opens it.
+#[test]
+fn an_older_index_is_migrated() {
+    let fixture = fixture();
+    let store = fixture.open();
+    let session = store.begin().unwrap();
+    add_layer(&store, &session, "a", None).unwrap();
+    store.keep_layer(&layer_id("a")).unwrap();
+    session.end().unwrap();
+    let expected = state(&store);
+    drop(store);
+    let open = || rusqlite::Connection::open(Root::new(&fixture.path).index()).unwrap();
+    open()
+        .execute_batch(
+            "DROP INDEX events_subject; DELETE FROM migrations WHERE version > 1;
+             PRAGMA user_version = 1;",
+        )
+        .unwrap();
+    let store = fixture.open();
+    assert_eq!(state(&store), expected);
+    let plan: String = open()
+        .query_row(
+            "EXPLAIN QUERY PLAN SELECT seq FROM events WHERE kind = 'x' AND subject = 'y'",
+            [],
+            |row| row.get(3),
+        )
+        .unwrap();
+    assert!(plan.contains("events_subject"), "{plan}");
+}
