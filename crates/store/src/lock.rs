@@ -117,6 +117,32 @@ pub(crate) fn still_named(file: &File, path: &Path) -> io::Result<bool> {
     }
 }
 
+/// A byte of a lock file that stays open, held exclusively until dropped.
+#[derive(Debug)]
+pub(crate) struct Turn<'a> {
+    file: &'a File,
+}
+
+impl<'a> Turn<'a> {
+    /// Waits for the first byte of `file`, which is at `path`.
+    pub(crate) fn wait(file: &'a File, path: &Path) -> Result<Turn<'a>, StoreError> {
+        wait(file, Mode::Exclusive, 0).at("lock", path)?;
+        Ok(Turn { file })
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let free = libc::flock {
+            l_type: libc::F_UNLCK as libc::c_short,
+            ..range(Mode::Exclusive, 0)
+        };
+        if let Err(error) = fcntl(self.file, FcntlArg::F_OFD_SETLK(&free)) {
+            tracing::error!(%error, "cannot let go of a lock");
+        }
+    }
+}
+
 /// More bytes than this are locked as the whole file: the kernel goes through all ranges of a
 /// file for each that is added.
 const MOST_RANGES: usize = 1000;

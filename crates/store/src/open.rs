@@ -365,7 +365,7 @@ fn open_index(root: &Root, effects: &Arc<Effects>) -> Result<(Index, File), Open
             }
             continue;
         }
-        let index = Index::open(&path, Arc::clone(effects))?;
+        let index = Index::open(root, Arc::clone(effects))?;
         match index.found()? {
             Found::Current => return Ok((index, in_use)),
             Found::Newer(found) => {
@@ -382,7 +382,7 @@ fn open_index(root: &Root, effects: &Arc<Effects>) -> Result<(Index, File), Open
             Found::Older(_) => {
                 drop((index, in_use));
                 let _alone = wait_alone(root)?;
-                Index::open(&path, Arc::clone(effects))?.migrate()?;
+                Index::open(root, Arc::clone(effects))?.migrate()?;
             }
         }
     }

@@ -2,9 +2,13 @@
 //!
 //! `synchronous` is NORMAL: a power failure may lose the newest rows, never more, and the
 //! first open after it compares the index with the folders.
+//!
+//! Writers queue on a byte lock, where they wait without polling and in the order in which they
+//! came. SQLite's busy handler is the net below it.
 
 pub(crate) mod schema;
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,9 +17,11 @@ use rusqlite::{Connection, OpenFlags, Params, Row, Transaction, TransactionBehav
 
 use crate::effects::{Effect, Effects};
 use crate::error::{IoContext, StoreError};
+use crate::lock::{self, Turn};
+use crate::root::Root;
 
-/// How long a writer waits for other writers. They hold the index for milliseconds, so
-/// whoever waits this long waits for somebody who is stopped.
+/// How long SQLite's own locks are waited for. Writers have queued before, so that they are
+/// met in passing only: whoever waits this long waits for somebody who is stopped.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 
@@ -23,20 +29,30 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub(crate) struct Index {
     path: PathBuf,
+    /// The lock file that writers queue on.
+    queue: PathBuf,
     effects: Arc<Effects>,
-    idle: Mutex<Vec<Connection>>,
+    idle: Mutex<Vec<Opened>>,
+}
+
+/// A connection, and its own description of the lock file once it has written.
+#[derive(Debug)]
+struct Opened {
+    connection: Connection,
+    queue: Option<File>,
 }
 
 impl Index {
-    /// Opens the index that is at `path`; never makes one.
-    pub(crate) fn open(path: &Path, effects: Arc<Effects>) -> Result<Index, StoreError> {
+    /// Opens the index of a root; never makes one.
+    pub(crate) fn open(root: &Root, effects: Arc<Effects>) -> Result<Index, StoreError> {
         let index = Index {
-            path: path.to_owned(),
+            path: root.index(),
+            queue: root.locks().join("index"),
             effects,
             idle: Mutex::new(Vec::new()),
         };
-        let connection = index.connect()?;
-        index.put_back(connection);
+        let opened = index.connect()?;
+        index.put_back(opened);
         Ok(index)
     }
 
@@ -66,7 +82,17 @@ impl Index {
     ) -> Result<T, E> {
         let writes = matches!(behavior, TransactionBehavior::Immediate);
         let wrong = |source| StoreError::index(action, &self.path, source);
-        let mut connection = self.take()?;
+        let mut opened = self.take()?;
+        let Opened { connection, queue } = &mut opened;
+        // Let go after the transaction, which is dropped first.
+        let turn = match queue {
+            _ if !writes => None,
+            Some(queue) => Some(Turn::wait(queue, &self.queue)?),
+            None => Some(Turn::wait(
+                queue.insert(lock::open(&self.queue)?),
+                &self.queue,
+            )?),
+        };
         let view = View {
             transaction: connection
                 .transaction_with_behavior(behavior)
@@ -80,22 +106,23 @@ impl Index {
                 .at(action, &self.path)?;
         }
         view.commit().map_err(wrong)?;
-        self.put_back(connection);
+        drop(turn);
+        self.put_back(opened);
         Ok(answer)
     }
 
     /// Tells which schema the file has.
     pub(crate) fn found(&self) -> Result<schema::Found, StoreError> {
-        let connection = self.take()?;
-        let found = schema::inspect(&connection)
+        let opened = self.take()?;
+        let found = schema::inspect(&opened.connection)
             .map_err(|source| StoreError::index("inspect", &self.path, source))?;
-        self.put_back(connection);
+        self.put_back(opened);
         Ok(found)
     }
 
     /// Brings an older file to the current schema; nobody else may have it open.
     pub(crate) fn migrate(&self) -> Result<(), StoreError> {
-        let mut connection = self.take()?;
+        let mut connection = self.take()?.connection;
         let mut run = || match schema::inspect(&connection)? {
             schema::Found::Older(version) => schema::migrate(&mut connection, version),
             _ => Ok(()),
@@ -103,7 +130,7 @@ impl Index {
         run().map_err(|source| StoreError::index("migrate", &self.path, source))
     }
 
-    fn take(&self) -> Result<Connection, StoreError> {
+    fn take(&self) -> Result<Opened, StoreError> {
         let idle = self
             .idle
             .lock()
@@ -112,21 +139,24 @@ impl Index {
         idle.map_or_else(|| self.connect(), Ok)
     }
 
-    fn put_back(&self, connection: Connection) {
+    fn put_back(&self, opened: Opened) {
         self.idle
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .push(connection);
+            .push(opened);
     }
 
-    fn connect(&self) -> Result<Connection, StoreError> {
+    fn connect(&self) -> Result<Opened, StoreError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX
             | OpenFlags::SQLITE_OPEN_NOFOLLOW;
         let open = || {
             let mut connection = Connection::open_with_flags(&self.path, flags)?;
             tune(&mut connection)?;
-            Ok::<Connection, rusqlite::Error>(connection)
+            Ok::<Opened, rusqlite::Error>(Opened {
+                connection,
+                queue: None,
+            })
         };
         open().map_err(|source| StoreError::index("open", &self.path, source))
     }

@@ -261,3 +261,9 @@ pub(crate) fn stop_at(effects: &Effects, n: usize, dead: bool) -> Arc<AtomicUsiz
     })));
     count
 }
+
+/// Time that this thread has spent on a processor: other work on the machine does not count.
+pub(crate) fn on_cpu() -> std::time::Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    std::time::Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
+}

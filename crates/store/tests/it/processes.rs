@@ -52,6 +52,9 @@ fn child() {
         "churn" => churn(&root),
         "hold" => hold(&root),
         "die" => die(&root),
+        "write" => write(&root),
+        "publish-many" => publish_many(&root),
+        "die-many" => die_many(&root),
         role => panic!("{role}"),
     }
 }
@@ -130,6 +133,66 @@ fn die(root: &Path) {
         store
             .publish_image_as(&session, &image, &[name("killed")])
             .unwrap();
+        session.end().unwrap();
+        if round == 0 {
+            eprintln!("ready");
+        }
+    }
+}
+
+/// Writes to the index as fast as it goes.
+fn write(root: &Path) {
+    let store = Store::open(root, &options()).unwrap();
+    for _ in 0..200 {
+        store.record_event(EventKind::Tag, None, None).unwrap();
+    }
+}
+
+/// Publishes sets of images that overlap with those of others, and removes some of them.
+fn publish_many(root: &Path) {
+    let store = Store::open(root, &options()).unwrap();
+    for round in 0..12 {
+        recover(&store).unwrap();
+        let session = store.begin().unwrap();
+        add_layer(&store, &session, "base", None).unwrap();
+        let mut images: Vec<NewImage> = (round..round + 8)
+            .map(|n| new_image(&n.to_string(), &["base"], &[&format!("n:{n}"), "last:1"]))
+            .collect();
+        if session.id().as_str() < "8" {
+            images.reverse();
+        }
+        store.publish_images(&session, &images).unwrap();
+        session.end().unwrap();
+        let session = store.begin().unwrap();
+        store
+            .remove_name(&session, &name(&format!("n:{round}")))
+            .unwrap();
+        match store.remove_image(&session, &images[0].record.id) {
+            Ok(_) | Err(ImageError::NotFound { .. } | ImageError::InUse { .. }) => {}
+            Err(error) => panic!("{error}"),
+        }
+        session.end().unwrap();
+    }
+}
+
+/// Publishes batches of ten for ever, until it is killed.
+fn die_many(root: &Path) {
+    let store = Store::open(root, &options()).unwrap();
+    for round in 0.. {
+        let session = store.begin().unwrap();
+        let layer = format!("{}-{round}", session.id());
+        add_layer(&store, &session, &layer, None).unwrap();
+        let images: Vec<NewImage> = (0..10)
+            .map(|n| {
+                let text = format!("{layer}-{n}");
+                new_image(
+                    &text,
+                    &[&layer],
+                    &[&format!("n{}:{round}-{n}", session.id())],
+                )
+            })
+            .collect();
+        store.publish_images(&session, &images).unwrap();
         session.end().unwrap();
         if round == 0 {
             eprintln!("ready");
@@ -218,5 +281,80 @@ fn killed_at_random_moments() {
         recover(&store).unwrap();
         check_whole(&store);
         assert_eq!(store.unclaimed_layers().unwrap(), []);
+    }
+}
+
+/// Writers wait for each other, however many they are, and none gives up.
+#[test]
+fn writers_queue() {
+    let fixture = fixture();
+    let store = fixture.open();
+    run_all("write", &fixture.path, 8);
+    assert_eq!(store.events(0, 10_000).unwrap().len(), 1600);
+
+    // Whoever waits does nothing else meanwhile.
+    let queue = std::fs::File::options()
+        .write(true)
+        .open(store.root().locks().join("index"))
+        .unwrap();
+    let lock = |kind| nix::libc::flock {
+        l_type: kind as nix::libc::c_short,
+        l_whence: 0,
+        l_start: 0,
+        l_len: 1,
+        l_pid: 0,
+    };
+    let set = |kind| {
+        use nix::fcntl::{FcntlArg, fcntl};
+        fcntl(&queue, FcntlArg::F_OFD_SETLK(&lock(kind))).unwrap();
+    };
+    set(nix::libc::F_WRLCK);
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let other = store.clone();
+    let writer = std::thread::spawn(move || {
+        let before = on_cpu();
+        other.record_event(EventKind::Tag, None, None).unwrap();
+        sender.send(on_cpu() - before).unwrap();
+    });
+    let patience = std::time::Duration::from_millis(200);
+    assert!(receiver.recv_timeout(patience).is_err());
+    // Readers do not.
+    assert_eq!(store.events(0, 10_000).unwrap().len(), 1600);
+    set(nix::libc::F_UNLCK);
+    assert!(receiver.recv().unwrap() < patience / 2);
+    writer.join().unwrap();
+}
+
+#[test]
+fn processes_publish_sets_that_overlap() {
+    let fixture = fixture();
+    run_all("publish-many", &fixture.path, 4);
+    let store = fixture.open();
+    recover(&store).unwrap();
+    check_whole(&store);
+    assert!(store.name(&name("last:1")).unwrap().is_some());
+}
+
+#[test]
+fn batches_of_processes_that_are_killed_are_whole() {
+    let fixture = fixture();
+    for round in 0..10_u64 {
+        let mut children: Vec<Child> = (0..2).map(|_| start("die-many", &fixture.path)).collect();
+        for child in &mut children {
+            wait_until_ready(child);
+        }
+        std::thread::sleep(std::time::Duration::from_micros(2300 * round));
+        for mut child in children {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        let store = fixture.open();
+        recover(&store).unwrap();
+        check_whole(&store);
+        let found = state(&store);
+        assert_eq!(found.images.len(), found.names.len());
+        for used in store.layer_uses().unwrap() {
+            assert_eq!(used.images.len(), 10);
+        }
     }
 }

@@ -33,12 +33,6 @@ fn fill(store: &Store, count: i64) {
     fill.commit().unwrap();
 }
 
-/// Time that this thread has spent on a processor: other work on the machine does not count.
-fn on_cpu() -> Duration {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
-    Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
-}
-
 fn best<T>(mut work: impl FnMut() -> T) -> Duration {
     (0..7)
         .map(|_| {
