@@ -80,10 +80,26 @@ impl Index {
         behavior: TransactionBehavior,
         work: impl FnOnce(&View<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
+        let mut opened = self.take()?;
+        let answer = self.within(&mut opened, action, behavior, work);
+        // Dropping one closes it, and closing the last one writes the whole log back while
+        // everybody else waits: not for a question that was answered with an error.
+        if opened.connection.is_autocommit() {
+            self.put_back(opened);
+        }
+        answer
+    }
+
+    fn within<T, E: From<StoreError>>(
+        &self,
+        opened: &mut Opened,
+        action: &'static str,
+        behavior: TransactionBehavior,
+        work: impl FnOnce(&View<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
         let writes = matches!(behavior, TransactionBehavior::Immediate);
         let wrong = |source| StoreError::index(action, &self.path, source);
-        let mut opened = self.take()?;
-        let Opened { connection, queue } = &mut opened;
+        let Opened { connection, queue } = opened;
         // Let go after the transaction, which is dropped first.
         let turn = match queue {
             _ if !writes => None,
@@ -107,7 +123,6 @@ impl Index {
         }
         view.commit().map_err(wrong)?;
         drop(turn);
-        self.put_back(opened);
         Ok(answer)
     }
 
