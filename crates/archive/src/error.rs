@@ -12,7 +12,9 @@ use lith_store::{
     Reference, RetainError, StoreError,
 };
 
+use crate::Format;
 pub use crate::config::ConfigError;
+use crate::oci::DocumentError;
 
 /// Why an archive could not be loaded. The store is as it was before.
 #[derive(Debug, thiserror::Error)]
@@ -378,6 +380,38 @@ pub enum SaveError {
         /// What was given.
         name: String,
     },
+    /// A format for one image, and several are to be saved.
+    #[error(
+        "{format} holds one image, but {} are to be saved: {}; {} hold several",
+        images.len(),
+        crate::error::join(images),
+        crate::error::join(several)
+    )]
+    OneImage {
+        /// The format.
+        format: Format,
+        /// Names, or IDs where there are none.
+        images: Vec<String>,
+        /// The formats that take several.
+        several: Vec<Format>,
+    },
+    /// A format that is a folder was to be written to a file, or the other way round.
+    #[error(
+        "{format} is {}: it cannot be written to {target}",
+        if format.is_folder() { "a folder" } else { "a file" }
+    )]
+    Target {
+        /// The format.
+        format: Format,
+        /// Where it was to be written to.
+        target: &'static str,
+    },
+    /// A layout of docker-archives was asked for, and another format.
+    #[error("{format} has no layouts to choose from: that is for docker-archive")]
+    Layout {
+        /// The format.
+        format: Format,
+    },
     /// A layer is damaged or cannot be read.
     #[error("cannot read layer {layer}")]
     Layer {
@@ -467,6 +501,58 @@ pub enum WriteError {
     NotATag {
         /// The name.
         name: Reference,
+    },
+    /// A compressed layer cannot wait where it should.
+    #[error("cannot keep a compressed layer in {}", folder.display())]
+    Spool {
+        /// The folder.
+        folder: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A layer was added where another one has to stand.
+    #[error("layer {layer} was not added in its place")]
+    OutOfOrder {
+        /// The layer.
+        layer: DiffId,
+    },
+    /// A format for one image got another number of them.
+    #[error("the format takes exactly one image, but {images} were added")]
+    OneImage {
+        /// How many.
+        images: usize,
+    },
+    /// A folder to add images to is something else.
+    #[error("{} is no OCI layout: {reason}", path.display())]
+    NotALayout {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A folder that is to be new has something in it.
+    #[error("the folder {} is not empty", path.display())]
+    NotEmpty {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A document that was there cannot be changed.
+    #[error("cannot add to {}", path.display())]
+    Document {
+        /// The document.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: DocumentError,
+    },
+    /// A folder or a file in it cannot be written.
+    #[error("cannot {action} {}", path.display())]
+    Folder {
+        /// What was tried.
+        action: &'static str,
+        /// With what.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
     },
     /// The output refuses.
     #[error("cannot write the archive")]

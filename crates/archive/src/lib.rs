@@ -11,7 +11,7 @@
 //! loading and saving exists once for all formats.
 //!
 //! ```no_run
-//! use lith_archive::{Input, LoadOptions, SaveOptions, load, save, select};
+//! use lith_archive::{Format, Input, LoadOptions, SaveOptions, Target, load, save, select};
 //! use lith_graph::Graph;
 //! use lith_store::OpenOptions;
 //! use std::{fs::File, path::Path};
@@ -22,13 +22,19 @@
 //! let report = load(&graph, source, &LoadOptions::default(), &())?;
 //! let names: Vec<String> = report.images.iter().map(|image| image.id.to_string()).collect();
 //! let selection = select(&graph, &names)?;
-//! save(&graph, &selection, &mut File::create("same.tar")?, &SaveOptions::default(), &())?;
+//! let mut options = SaveOptions::default();
+//! options.format = Format::OciArchive;
+//! save(&graph, &selection, Target::File(&mut File::create("app.oci.tar")?), &options, &())?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod compress;
 mod config;
 mod docker_archive;
+mod docker_dir;
 mod error;
+mod format;
+mod images;
 mod input;
 mod json;
 mod load;
@@ -38,11 +44,17 @@ mod save;
 mod select;
 mod sink;
 mod source;
+mod tar_writer;
 
-pub use docker_archive::{ArchiveImage, DockerArchiveWriter};
+pub use compress::{LayerCompression, ParseCompressionError};
+pub use docker_archive::DockerArchiveWriter;
+pub use docker_dir::DockerDirWriter;
 pub use error::{ConfigError, LoadError, RemoveError, SaveError, SelectError, WriteError};
+pub use format::{DockerLayout, Format, ParseFormatError, ParseLayoutError, Target};
+pub use images::ArchiveImage;
 pub use input::Input;
 pub use load::{LoadOptions, LoadReport, LoadedImage, load};
+pub use oci::write::{OciArchiveWriter, OciDirWriter};
 pub use remove::{Kept, RemoveReport, remove, untag};
 pub use save::{SaveOptions, SaveReport, save};
-pub use select::{Resolved, SelectedImage, Selection, resolve, resolve_one, select};
+pub use select::{Resolved, SelectedImage, Selection, resolve, resolve_one, select, select_single};

@@ -1,18 +1,22 @@
-//! Saving: images out of the store into an archive.
+//! Saving: images out of the store, in any format.
 
-use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::collections::{BTreeMap, HashMap};
 
+use lith_graph::compression::Compression;
 use lith_graph::{Event, Graph, Metered, Observer};
 use lith_store::{DiffId, EventKind, LayerId, LayerRecord, Reference};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::compress::Layer;
 use crate::docker_archive::LAYER_SOURCES;
 use crate::json;
+use crate::oci::{Document, Manifest};
 use crate::select::SelectedImage;
-use crate::sink::ImageSink;
-use crate::{ArchiveImage, DockerArchiveWriter, SaveError, Selection, WriteError};
+use crate::sink::{self, ImageSink};
+use crate::{
+    ArchiveImage, DockerLayout, Format, LayerCompression, SaveError, Selection, Target, WriteError,
+};
 
 /// How to save.
 #[derive(Debug, Clone, Default)]
@@ -20,6 +24,14 @@ use crate::{ArchiveImage, DockerArchiveWriter, SaveError, Selection, WriteError}
 pub struct SaveOptions {
     /// Further names, for a selection of one image. They come first.
     pub tags: Vec<Reference>,
+    /// The format.
+    pub format: Format,
+    /// How layers are compressed; what the format is used to, when it is not said: nothing
+    /// for docker-archives, and gzip for others, unless an image came with a manifest that
+    /// says otherwise.
+    pub compression: Option<LayerCompression>,
+    /// How a docker-archive is laid out.
+    pub docker_layout: DockerLayout,
 }
 
 /// What a save has done.
@@ -30,30 +42,60 @@ pub struct SaveReport {
     pub images: usize,
     /// How many layers, each counted once.
     pub layers: usize,
-    /// Bytes of the archive.
+    /// Bytes of the archive, or of all files that were written to a folder.
     pub bytes: u64,
+    /// What the user should know.
+    pub warnings: Vec<String>,
 }
 
-/// Writes the selected images to `out` as a docker-archive in the default layout.
+/// Writes the selected images to `target`.
 ///
 /// The bytes depend only on what is stored and asked for. Every layer is checked while it is
 /// read.
 ///
 /// # Errors
-/// Stops at the first layer that is damaged; `out` holds a part of an archive then, and it is
-/// up to the caller not to let that be taken for one.
+/// Stops at the first layer that is damaged. A stream or file holds a part of an archive then,
+/// and it is up to the caller not to let that be taken for one; a folder is not there, or as
+/// it was before.
 pub fn save(
     graph: &Graph,
     selection: &Selection,
-    out: &mut dyn Write,
+    target: Target<'_>,
     options: &SaveOptions,
     observer: &dyn Observer,
 ) -> Result<SaveReport, SaveError> {
     let images = with_tags(selection.images(), &options.tags)?;
-    let writer = DockerArchiveWriter::new(Counted { out, bytes: 0 });
-    let layers = fill(graph, &images, &writer, observer)?;
-    let bytes = writer.close()?.bytes;
-    for image in &images {
+    check(&images, options)?;
+    let mut warnings = Vec::new();
+    let options = &adjusted(options, &mut warnings);
+    let sink = sink::open(target, options, selection.staging())?;
+    let mut work = Work {
+        graph,
+        images: &images,
+        options,
+        observer,
+        sink,
+    };
+    let layers = work.fill()?;
+    if observer.cancelled() {
+        return Err(SaveError::Cancelled);
+    }
+    let outcome = work.sink.finish()?;
+    warnings.extend(outcome.warnings);
+    for message in &warnings {
+        observer.event(&Event::Warning { message });
+    }
+    record_events(graph, &images);
+    Ok(SaveReport {
+        images: images.len(),
+        layers,
+        bytes: outcome.bytes,
+        warnings,
+    })
+}
+
+fn record_events(graph: &Graph, images: &[SelectedImage]) {
+    for image in images {
         let name = image.names.first().map(Reference::to_string);
         let recorded =
             graph
@@ -63,11 +105,52 @@ pub fn save(
             tracing::warn!(%error, "cannot record an event");
         }
     }
-    Ok(SaveReport {
-        images: images.len(),
-        layers,
-        bytes,
-    })
+}
+
+/// Refuses what the format cannot do before anything is written.
+fn check(images: &[SelectedImage], options: &SaveOptions) -> Result<(), SaveError> {
+    let format = options.format;
+    if options.docker_layout != DockerLayout::Default && format != Format::DockerArchive {
+        return Err(SaveError::Layout { format });
+    }
+    if !format.takes_several() && images.len() > 1 {
+        let label = |image: &SelectedImage| match image.names.first() {
+            Some(name) => name.familiar(),
+            None => image.record.id.to_string(),
+        };
+        let several = Format::ALL
+            .into_iter()
+            .filter(|other| other.takes_several());
+        return Err(SaveError::OneImage {
+            format,
+            images: images.iter().map(label).collect(),
+            several: several.collect(),
+        });
+    }
+    Ok(())
+}
+
+/// What the format makes of the options.
+fn adjusted(options: &SaveOptions, warnings: &mut Vec<String>) -> SaveOptions {
+    let mut options = options.clone();
+    if options.format == Format::DockerDir
+        && matches!(options.compression, Some(LayerCompression::Zstd { .. }))
+    {
+        warnings.push("docker-dir knows no zstd: layers are compressed with gzip".to_owned());
+        options.compression = Some(LayerCompression::Gzip);
+    }
+    options
+}
+
+impl SaveOptions {
+    /// How layers are compressed of which nothing else is said.
+    pub(crate) fn usual(&self) -> LayerCompression {
+        let usual = match self.format {
+            Format::DockerArchive => LayerCompression::None,
+            _ => LayerCompression::Gzip,
+        };
+        self.compression.unwrap_or(usual)
+    }
 }
 
 fn with_tags(
@@ -102,34 +185,162 @@ fn with_tags(
     Ok(images)
 }
 
-/// Gives the sink all layers in order of their first use, then all images; returns the
-/// number of layers.
-fn fill(
-    graph: &Graph,
-    images: &[SelectedImage],
-    sink: &dyn ImageSink,
-    observer: &dyn Observer,
-) -> Result<usize, SaveError> {
-    let mut layers = 0;
-    for image in images {
-        for id in &image.record.layers {
-            let layer = layer(graph, image, id)?;
-            let diff_id = diff_id(image, &layer)?;
-            if !sink.has_layer(&diff_id)? {
-                put_layer(graph, &layer, &diff_id, sink, observer)?;
+/// A save that is under way.
+struct Work<'a> {
+    graph: &'a Graph,
+    images: &'a [SelectedImage],
+    options: &'a SaveOptions,
+    observer: &'a dyn Observer,
+    sink: Box<dyn ImageSink + 'a>,
+}
+
+/// A layer to be saved.
+struct Needed {
+    record: LayerRecord,
+    compression: LayerCompression,
+}
+
+impl Work<'_> {
+    /// Gives the sink all layers, then all images; returns the number of layers.
+    fn fill(&mut self) -> Result<usize, SaveError> {
+        let images = self.images.iter().map(|image| self.archive_image(image));
+        let images: Vec<ArchiveImage> = images.collect::<Result<_, _>>()?;
+        let (used, needed) = self.layers(&images)?;
+        let order = self.sink.begin(&images)?.unwrap_or(used);
+        let mut layers = 0;
+        for diff_id in &order {
+            let Some(needed) = needed.get(diff_id) else {
+                continue;
+            };
+            if !self.sink.has_layer(diff_id)? {
+                self.put_layer(needed, diff_id)?;
                 layers += 1;
             }
         }
+        for image in &images {
+            if self.observer.cancelled() {
+                return Err(SaveError::Cancelled);
+            }
+            self.sink.put_image(image)?;
+        }
+        Ok(layers)
     }
-    for image in images {
-        sink.put_image(&ArchiveImage {
-            config: image.record.config.clone(),
+
+    fn archive_image(&self, image: &SelectedImage) -> Result<ArchiveImage, SaveError> {
+        let record = &image.record;
+        let signatures = record.extra.iter();
+        let signatures = signatures.filter(|(name, _)| is_signature(name));
+        Ok(ArchiveImage {
+            config: record.config.clone(),
             names: image.names.clone(),
-            parent: image.record.parent,
-            layer_sources: layer_sources(image)?,
-        })?;
+            parent: record.parent,
+            layer_sources: layer_sources(image, self.options.usual())?,
+            manifest: record.manifest.clone(),
+            signatures: signatures
+                .map(|(name, bytes)| (name.clone(), bytes.clone()))
+                .collect(),
+        })
     }
-    Ok(layers)
+
+    /// All layers in order of their first use, and what is to be done with each.
+    fn layers(
+        &self,
+        images: &[ArchiveImage],
+    ) -> Result<(Vec<DiffId>, HashMap<DiffId, Needed>), SaveError> {
+        let mut order = Vec::new();
+        let mut needed: HashMap<DiffId, Needed> = HashMap::new();
+        let mut seen: HashMap<LayerId, DiffId> = HashMap::new();
+        for (image, written) in self.images.iter().zip(images) {
+            let came = self.came(written);
+            for (position, id) in image.record.layers.iter().enumerate() {
+                if seen.contains_key(id) {
+                    continue;
+                }
+                let record = layer(self.graph, image, id)?;
+                let diff_id = diff_id(image, &record)?;
+                seen.insert(*id, diff_id);
+                if let std::collections::hash_map::Entry::Vacant(vacant) = needed.entry(diff_id) {
+                    let compression = self.compression(came.as_deref(), position);
+                    vacant.insert(Needed {
+                        record,
+                        compression,
+                    });
+                    order.push(diff_id);
+                }
+            }
+        }
+        Ok((order, needed))
+    }
+
+    /// The manifest that an image came with, when it may be written again.
+    fn came(&self, image: &ArchiveImage) -> Option<Box<Manifest>> {
+        if self.options.format == Format::DockerArchive {
+            return None;
+        }
+        match Document::parse(image.manifest.as_deref()?) {
+            Ok(Document::Manifest(manifest)) => Some(manifest),
+            _ => None,
+        }
+    }
+
+    /// As the layer came, so that the manifest may hold again; what was asked for goes before.
+    fn compression(&self, came: Option<&Manifest>, position: usize) -> LayerCompression {
+        let usual = self.options.usual();
+        if self.options.compression.is_some() {
+            return usual;
+        }
+        let came = came.and_then(|manifest| manifest.layers.get(position));
+        match came.and_then(|layer| layer.media_type.compression()) {
+            Some(Compression::None) => LayerCompression::None,
+            Some(Compression::Zstd) if self.options.format != Format::DockerDir => {
+                LayerCompression::ZSTD
+            }
+            _ => usual,
+        }
+    }
+
+    fn put_layer(&mut self, needed: &Needed, diff_id: &DiffId) -> Result<(), SaveError> {
+        let (record, observer) = (&needed.record, self.observer);
+        let label = diff_id.to_string();
+        observer.event(&Event::LayerStart {
+            label: &label,
+            total: Some(record.tar_size),
+        });
+        let stream = self.graph.tar_layer(&record.id)?;
+        let mut metered = Metered::new(stream, &label, observer);
+        let layer = Layer {
+            diff_id: *diff_id,
+            size: record.tar_size,
+            compression: needed.compression,
+        };
+        match self.sink.put_layer(layer, &mut metered) {
+            Ok(()) => {}
+            Err(_) if observer.cancelled() => return Err(SaveError::Cancelled),
+            Err(WriteError::Content { source, .. }) => {
+                return Err(SaveError::Layer {
+                    layer: record.id,
+                    source,
+                });
+            }
+            Err(error) => return Err(error.into()),
+        }
+        observer.event(&Event::LayerDone {
+            label: &label,
+            bytes: record.tar_size,
+            reused: false,
+        });
+        Ok(())
+    }
+}
+
+/// True for the name of a signature in a docker-dir.
+fn is_signature(name: &str) -> bool {
+    let number = name.strip_prefix("signature-");
+    number.is_some_and(|number| {
+        !number.is_empty()
+            && number.len() < 10
+            && number.bytes().all(|digit| digit.is_ascii_digit())
+    })
 }
 
 fn layer(graph: &Graph, image: &SelectedImage, id: &LayerId) -> Result<LayerRecord, SaveError> {
@@ -156,42 +367,12 @@ fn damaged(image: &SelectedImage, reason: String) -> SaveError {
     }
 }
 
-fn put_layer(
-    graph: &Graph,
-    layer: &LayerRecord,
-    diff_id: &DiffId,
-    sink: &dyn ImageSink,
-    observer: &dyn Observer,
-) -> Result<(), SaveError> {
-    let label = diff_id.to_string();
-    observer.event(&Event::LayerStart {
-        label: &label,
-        total: Some(layer.tar_size),
-    });
-    let stream = graph.tar_layer(&layer.id)?;
-    let mut metered = Metered::new(stream, &label, observer);
-    match sink.put_layer(diff_id, layer.tar_size, &mut metered) {
-        Ok(_) => {}
-        Err(_) if observer.cancelled() => return Err(SaveError::Cancelled),
-        Err(WriteError::Content { source, .. }) => {
-            return Err(SaveError::Layer {
-                layer: layer.id,
-                source,
-            });
-        }
-        Err(error) => return Err(error.into()),
-    }
-    observer.event(&Event::LayerDone {
-        label: &label,
-        bytes: layer.tar_size,
-        reused: false,
-    });
-    Ok(())
-}
-
 /// What the image came with, for those layers of which it holds for what is written: layers
 /// that live elsewhere, and layers that are transported as they are here, uncompressed.
-fn layer_sources(image: &SelectedImage) -> Result<BTreeMap<DiffId, String>, SaveError> {
+fn layer_sources(
+    image: &SelectedImage,
+    compression: LayerCompression,
+) -> Result<BTreeMap<DiffId, String>, SaveError> {
     let Some(bytes) = image.record.extra.get(LAYER_SOURCES) else {
         return Ok(BTreeMap::new());
     };
@@ -208,27 +389,11 @@ fn layer_sources(image: &SelectedImage) -> Result<BTreeMap<DiffId, String>, Save
             continue;
         };
         let elsewhere = source.urls.is_some_and(|urls| !urls.is_empty());
-        if elsewhere || source.digest.as_deref() == Some(&diff_id.to_string()) {
+        let as_it_is = compression == LayerCompression::None
+            && source.digest.as_deref() == Some(&diff_id.to_string());
+        if elsewhere || as_it_is {
             kept.insert(diff_id, json::compact(raw.get()));
         }
     }
     Ok(kept)
-}
-
-/// Counts what is written.
-struct Counted<'a> {
-    out: &'a mut dyn Write,
-    bytes: u64,
-}
-
-impl Write for Counted<'_> {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        let written = self.out.write(buf)?;
-        self.bytes += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
-    }
 }

@@ -14,7 +14,7 @@ use crate::SelectError;
 #[derive(Debug)]
 pub struct Selection {
     images: Vec<SelectedImage>,
-    _hold: Session,
+    hold: Session,
 }
 
 /// One image that was asked for.
@@ -31,6 +31,11 @@ impl Selection {
     /// The images in the order asked, each once.
     pub fn images(&self) -> &[SelectedImage] {
         &self.images
+    }
+
+    /// A folder of the store's staging that is there for as long as this lives.
+    pub(crate) fn staging(&self) -> &std::path::Path {
+        self.hold.dir()
     }
 }
 
@@ -51,6 +56,37 @@ pub struct Resolved {
 /// # Errors
 /// The first one that leads to nothing, or to several; nothing is held then.
 pub fn select(graph: &Graph, wanted: &[String]) -> Result<Selection, SelectError> {
+    select_with(graph, wanted, resolve)
+}
+
+/// As [`select()`], for a format that holds one image: a bare name that stands for several
+/// tags is refused.
+///
+/// # Errors
+/// [`SelectError::SeveralTags`], which lists them, and those of [`select()`].
+pub fn select_single(graph: &Graph, wanted: &[String]) -> Result<Selection, SelectError> {
+    select_with(graph, wanted, |store, text| {
+        let found = resolve(store, text)?;
+        match found.len() {
+            0 | 1 => Ok(found),
+            _ => Err(several_tags(text, found)),
+        }
+    })
+}
+
+fn several_tags(wanted: &str, found: Vec<Resolved>) -> SelectError {
+    let tags = found.into_iter().filter_map(|found| found.name);
+    SelectError::SeveralTags {
+        wanted: wanted.to_owned(),
+        tags: tags.map(|name| name.familiar()).collect(),
+    }
+}
+
+fn select_with(
+    graph: &Graph,
+    wanted: &[String],
+    resolve: impl Fn(&Store, &str) -> Result<Vec<Resolved>, SelectError>,
+) -> Result<Selection, SelectError> {
     let store = graph.store();
     let hold = store.begin()?;
     let mut images: Vec<SelectedImage> = Vec::new();
@@ -76,10 +112,7 @@ pub fn select(graph: &Graph, wanted: &[String]) -> Result<Selection, SelectError
             }
         }
     }
-    Ok(Selection {
-        images,
-        _hold: hold,
-    })
+    Ok(Selection { images, hold })
 }
 
 /// Reads an image and holds its layers.
@@ -118,11 +151,7 @@ pub fn resolve_one(store: &Store, wanted: &str) -> Result<Resolved, SelectError>
     };
     let index = found.iter().position(latest).unwrap_or_default();
     if found.len() > 1 && !found.iter().any(latest) {
-        let tags = found.into_iter().filter_map(|found| found.name);
-        return Err(SelectError::SeveralTags {
-            wanted: wanted.to_owned(),
-            tags: tags.map(|name| name.familiar()).collect(),
-        });
+        return Err(several_tags(wanted, found));
     }
     if index < found.len() {
         return Ok(found.swap_remove(index));

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use lith_archive::{DockerLayout, Format, LayerCompression};
 
 /// Keeps container images as layered file trees and gives every byte back.
 #[derive(Parser, Debug)]
@@ -48,7 +49,7 @@ pub(crate) struct Global {
 pub(crate) enum Command {
     /// Load images from an archive into the store
     Load(LoadArgs),
-    /// Save images from the store as an archive
+    /// Save images from the store as an archive or a folder
     Save(SaveArgs),
     /// List images
     Images(ImagesArgs),
@@ -107,9 +108,20 @@ pub(crate) struct LoadArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct SaveArgs {
-    /// File to write; `-` is standard output
-    #[arg(long, short, value_name = "FILE", default_value = "-")]
+    /// File or folder to write; `-` is standard output
+    #[arg(long, short, value_name = "FILE|DIR", default_value = "-")]
     pub(crate) output: OsString,
+    /// docker-archive, oci-archive, oci-dir or docker-dir
+    #[arg(long, value_name = "FORMAT", default_value = "docker-archive")]
+    pub(crate) format: Format,
+    /// How layers are compressed: none, gzip, zstd or zstd:LEVEL [default: none in a
+    /// docker-archive, else as the image came, else gzip]
+    #[arg(long, value_name = "HOW")]
+    pub(crate) compress: Option<LayerCompression>,
+    /// Layout of a docker-archive: default as podman and skopeo write it, dirs as docker up
+    /// to 24, blobs as docker from 25
+    #[arg(long, value_name = "LAYOUT", default_value = "default")]
+    pub(crate) docker_layout: DockerLayout,
     /// Give the saved image this name, too
     #[arg(long, value_name = "NAME")]
     pub(crate) tag: Vec<String>,

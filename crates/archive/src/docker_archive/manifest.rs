@@ -35,8 +35,9 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Vec<Item>, serde_json::Error> {
 /// One image to be written to a `manifest.json`.
 pub(crate) struct OutItem {
     pub(crate) config: String,
-    pub(crate) repo_tags: Vec<String>,
-    pub(crate) layers: Vec<String>,
+    /// None is written as null.
+    pub(crate) repo_tags: Option<Vec<String>>,
+    pub(crate) layers: Option<Vec<String>>,
     pub(crate) parent: Option<String>,
     /// Values are JSON.
     pub(crate) layer_sources: BTreeMap<String, String>,
@@ -45,7 +46,10 @@ pub(crate) struct OutItem {
 /// Writes a `manifest.json` without a final newline.
 pub(crate) fn write(items: &[OutItem]) -> String {
     json::list(items.iter().map(|item| {
-        let strings = |texts: &[String]| json::list(texts.iter().map(|text| json::string(text)));
+        let strings = |texts: &Option<Vec<String>>| match texts {
+            Some(texts) => json::list(texts.iter().map(|text| json::string(text))),
+            None => "null".to_owned(),
+        };
         let mut members = vec![
             ("Config", json::string(&item.config)),
             ("RepoTags", strings(&item.repo_tags)),
@@ -91,8 +95,8 @@ mod tests {
     fn written_is_read() {
         let item = OutItem {
             config: "c.json".into(),
-            repo_tags: vec![],
-            layers: vec!["l.tar".into()],
+            repo_tags: Some(vec![]),
+            layers: Some(vec!["l.tar".into()]),
             parent: None,
             layer_sources: BTreeMap::new(),
         };

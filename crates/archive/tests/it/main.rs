@@ -4,13 +4,18 @@
     clippy::unwrap_used,
     reason = "helpers of tests, which clippy does not take for tests"
 )]
+#![allow(clippy::print_stderr, reason = "a test that cannot run says so")]
 
 mod failing;
+mod formats;
 mod hostile;
+mod layout;
 mod load;
+mod peers;
 mod real;
 mod remove;
 mod save;
 mod select;
 mod support;
 mod truncated;
+mod unsaved;

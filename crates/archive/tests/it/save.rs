@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::thread;
 
 use lith_archive::{
-    ArchiveImage, DockerArchiveWriter, SaveError, SaveOptions, WriteError, save, select,
+    ArchiveImage, DockerArchiveWriter, SaveError, SaveOptions, Target, WriteError, save, select,
 };
 use lith_store::{DiffId, Reference};
 
@@ -171,7 +171,14 @@ fn further_names() {
         let mut options = SaveOptions::default();
         options.tags = vec![tag];
         let mut out = Vec::new();
-        save(&root.graph, &selection, &mut out, &options, &()).map(|_| members(&out))
+        save(
+            &root.graph,
+            &selection,
+            Target::Stream(&mut out),
+            &options,
+            &(),
+        )
+        .map(|_| members(&out))
     };
     let tag: Reference = "x:1".parse().unwrap();
     let archive: BTreeMap<_, _> = saved(&["a:1"], tag.clone()).unwrap();

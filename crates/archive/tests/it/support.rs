@@ -5,7 +5,10 @@ use std::fs;
 use std::io::{Cursor, Read, Write};
 use std::path::Path;
 
-use lith_archive::{Input, LoadError, LoadOptions, LoadReport, SaveOptions, load, save, select};
+use lith_archive::{
+    Input, LoadError, LoadOptions, LoadReport, SaveError, SaveOptions, SaveReport, Target, load,
+    save, select,
+};
 use lith_graph::Graph;
 use lith_store::{DiffId, ImageId, OpenOptions};
 use tempfile::TempDir;
@@ -64,19 +67,27 @@ impl Root {
     }
 
     pub(crate) fn save(&self, wanted: &[&str]) -> Vec<u8> {
-        let wanted: Vec<String> = wanted.iter().map(|name| (*name).to_owned()).collect();
-        let selection = select(&self.graph, &wanted).unwrap();
+        self.save_stream(wanted, &SaveOptions::default())
+    }
+
+    pub(crate) fn save_stream(&self, wanted: &[&str], options: &SaveOptions) -> Vec<u8> {
         let mut out = Vec::new();
-        let report = save(
-            &self.graph,
-            &selection,
-            &mut out,
-            &SaveOptions::default(),
-            &(),
-        )
-        .unwrap();
+        let report = self
+            .save_to(wanted, Target::Stream(&mut out), options)
+            .unwrap();
         assert_eq!(report.bytes, out.len() as u64);
         out
+    }
+
+    pub(crate) fn save_to(
+        &self,
+        wanted: &[&str],
+        target: Target<'_>,
+        options: &SaveOptions,
+    ) -> Result<SaveReport, SaveError> {
+        let wanted: Vec<String> = wanted.iter().map(|name| (*name).to_owned()).collect();
+        let selection = select(&self.graph, &wanted).unwrap();
+        save(&self.graph, &selection, target, options, &())
     }
 
     /// Asserts that the store has no image, name, layer or session, and nothing in staging.

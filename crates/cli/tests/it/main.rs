@@ -6,4 +6,5 @@ mod archive;
 mod failures;
 mod lith;
 mod main_job;
+mod save_formats;
 mod tar_split;

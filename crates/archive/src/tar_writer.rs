@@ -1,0 +1,478 @@
+//! Writes the outer tar: the same bytes as Go's `archive/tar` gives for the same entries.
+
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use lith_store::Digest;
+
+use crate::compress::{self, Layer, Written};
+use crate::docker_archive::read_full;
+use crate::{LayerCompression, WriteError};
+
+const BLOCK: usize = 512;
+
+/// How much of what has waited is copied at once.
+const SPOOL_BUFFER: usize = 128 << 10;
+
+/// Largest size that the octal field holds.
+const MAX_OCTAL: u64 = (1 << 33) - 1;
+
+/// Mode and other attributes of members.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Attributes {
+    pub(crate) mode: u32,
+    /// Seconds since 1970.
+    pub(crate) mtime: u64,
+    /// Name of user and group; their numbers are 0.
+    pub(crate) owner: &'static str,
+}
+
+impl Attributes {
+    /// A file that nobody need change, of no time and of nobody.
+    pub(crate) const FILE: Attributes = Attributes {
+        mode: 0o444,
+        mtime: 0,
+        owner: "",
+    };
+
+    const LINK: Attributes = Attributes {
+        mode: 0,
+        ..Attributes::FILE
+    };
+}
+
+/// A tar being written. After an error the output is unusable.
+pub(crate) struct TarWriter<W> {
+    out: W,
+    padding: usize,
+    written: u64,
+    late: Late<W>,
+}
+
+/// What becomes of content whose size is known only behind it.
+enum Late<W> {
+    /// The header is written when the size is known, with the output's own `seek`.
+    Patched(fn(&mut W, SeekFrom) -> io::Result<u64>),
+    /// It waits in a file without a name in this folder.
+    Spooled(PathBuf),
+    /// It cannot be written.
+    Refused,
+}
+
+impl<W: Write> TarWriter<W> {
+    pub(crate) fn new(out: W) -> TarWriter<W> {
+        TarWriter {
+            out,
+            padding: 0,
+            written: 0,
+            late: Late::Refused,
+        }
+    }
+
+    /// A tar on an output that only goes forward; what has to wait does so in `folder`.
+    pub(crate) fn spooled(out: W, folder: &Path) -> TarWriter<W> {
+        TarWriter {
+            late: Late::Spooled(folder.to_owned()),
+            ..TarWriter::new(out)
+        }
+    }
+
+    /// A tar from where `out` stands to its end.
+    pub(crate) fn seekable(out: W) -> TarWriter<W>
+    where
+        W: Seek,
+    {
+        TarWriter {
+            late: Late::Patched(W::seek),
+            ..TarWriter::new(out)
+        }
+    }
+
+    /// Begins a regular file of `size` bytes; the caller gives exactly as many to the writer.
+    pub(crate) fn file(&mut self, path: &str, attributes: Attributes, size: u64) -> io::Result<()> {
+        self.begin(&Head::new(b'0', path, attributes, size))
+    }
+
+    /// Writes a whole regular file.
+    pub(crate) fn whole_file(
+        &mut self,
+        path: &str,
+        attributes: Attributes,
+        content: &[u8],
+    ) -> io::Result<()> {
+        self.file(path, attributes, content.len() as u64)?;
+        self.write_all(content)
+    }
+
+    /// Writes a folder; `path` ends in a slash.
+    pub(crate) fn folder(&mut self, path: &str, attributes: Attributes) -> io::Result<()> {
+        self.begin(&Head::new(b'5', path, attributes, 0))
+    }
+
+    pub(crate) fn symlink(&mut self, path: &str, target: &str) -> io::Result<()> {
+        self.symlink_with(path, target, Attributes::LINK)
+    }
+
+    pub(crate) fn symlink_with(
+        &mut self,
+        path: &str,
+        target: &str,
+        attributes: Attributes,
+    ) -> io::Result<()> {
+        let head = Head::new(b'2', path, attributes, 0);
+        self.begin(&Head {
+            link: target,
+            ..head
+        })
+    }
+
+    /// Writes a layer as a regular file, which `path` names when it is known what was written.
+    ///
+    /// What is written depends on the layer alone, not on the kind of output.
+    pub(crate) fn layer(
+        &mut self,
+        layer: &Layer,
+        attributes: Attributes,
+        path: &dyn Fn(&Written) -> String,
+        content: &mut dyn Read,
+    ) -> Result<Written, WriteError> {
+        let output = |source| WriteError::Output { source };
+        if layer.compression == LayerCompression::None {
+            let written = Written {
+                digest: layer.diff_id.into(),
+                size: layer.size,
+                compression: layer.compression.kind(),
+            };
+            self.file(&path(&written), attributes, layer.size)
+                .map_err(output)?;
+            return compress::write(layer, content, self);
+        }
+        let wide = layer.compression.bound(layer.size) > MAX_OCTAL;
+        let head = |written: &Written| {
+            let path = path(written);
+            let head = Head::new(b'0', &path, attributes, written.size);
+            Head { wide, ..head }.to_bytes()
+        };
+        match &self.late {
+            Late::Patched(seek) => {
+                let seek = *seek;
+                self.patched(layer, seek, &head, content)
+            }
+            Late::Spooled(folder) => {
+                let folder = folder.clone();
+                self.spool(layer, &folder, &head, content)
+            }
+            Late::Refused => {
+                let reason = "compressed layers need an output that can seek, or a folder";
+                Err(output(io::Error::new(io::ErrorKind::Unsupported, reason)))
+            }
+        }
+    }
+
+    fn patched(
+        &mut self,
+        layer: &Layer,
+        seek: fn(&mut W, SeekFrom) -> io::Result<u64>,
+        head: &dyn Fn(&Written) -> Vec<u8>,
+        content: &mut dyn Read,
+    ) -> Result<Written, WriteError> {
+        let output = |source| WriteError::Output { source };
+        self.pad().map_err(output)?;
+        // Its length depends on the layer alone, whatever stands in it.
+        let unknown = Written {
+            digest: Digest::from_bytes([0; 32]),
+            size: 0,
+            compression: layer.compression.kind(),
+        };
+        let placeholder = vec![0; head(&unknown).len()];
+        let start = seek(&mut self.out, SeekFrom::Current(0)).map_err(output)?;
+        self.write_all(&placeholder).map_err(output)?;
+        let written = compress::write(layer, content, self)?;
+        let patch = |out: &mut W| {
+            let end = seek(out, SeekFrom::Current(0))?;
+            seek(out, SeekFrom::Start(start))?;
+            out.write_all(&head(&written))?;
+            seek(out, SeekFrom::Start(end))
+        };
+        patch(&mut self.out).map_err(output)?;
+        self.set_padding(written.size);
+        Ok(written)
+    }
+
+    fn spool(
+        &mut self,
+        layer: &Layer,
+        folder: &Path,
+        head: &dyn Fn(&Written) -> Vec<u8>,
+        content: &mut dyn Read,
+    ) -> Result<Written, WriteError> {
+        let output = |source| WriteError::Output { source };
+        let spool = |source| WriteError::Spool {
+            folder: folder.to_owned(),
+            source,
+        };
+        let mut file = tempfile::tempfile_in(folder).map_err(spool)?;
+        let written = compress::write(layer, content, &mut file).map_err(|error| match error {
+            WriteError::Output { source } => spool(source),
+            error => error,
+        })?;
+        file.rewind().map_err(spool)?;
+        self.pad().map_err(output)?;
+        self.write_all(&head(&written)).map_err(output)?;
+        let mut buffer = vec![0; SPOOL_BUFFER];
+        loop {
+            let read = read_full(&mut file, &mut buffer).map_err(spool)?;
+            match buffer.get(..read) {
+                Some(bytes) if !bytes.is_empty() => self.write_all(bytes).map_err(output)?,
+                _ => break,
+            }
+        }
+        self.set_padding(written.size);
+        Ok(written)
+    }
+
+    /// Writes the end mark; gives back the output and how many bytes the tar has.
+    pub(crate) fn finish(mut self) -> io::Result<(W, u64)> {
+        self.pad()?;
+        self.write_all(&[0; 2 * BLOCK])?;
+        self.out.flush()?;
+        Ok((self.out, self.written))
+    }
+
+    fn begin(&mut self, head: &Head<'_>) -> io::Result<()> {
+        self.pad()?;
+        self.write_all(&head.to_bytes())?;
+        self.set_padding(head.size);
+        Ok(())
+    }
+
+    fn set_padding(&mut self, size: u64) {
+        // The remainder is below 512.
+        self.padding = (BLOCK - (size % BLOCK as u64) as usize) % BLOCK;
+    }
+
+    fn pad(&mut self) -> io::Result<()> {
+        let zeros = [0; BLOCK];
+        let padding = std::mem::take(&mut self.padding);
+        self.write_all(zeros.get(..padding).unwrap_or_default())
+    }
+}
+
+/// Writes a part of the current file.
+impl<W: Write> Write for TarWriter<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(bytes)?;
+        self.written += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+/// What stands before a member's content.
+struct Head<'a> {
+    kind: u8,
+    path: &'a str,
+    link: &'a str,
+    attributes: Attributes,
+    size: u64,
+    /// The size stands in a record, whatever it is.
+    wide: bool,
+}
+
+impl<'a> Head<'a> {
+    fn new(kind: u8, path: &'a str, attributes: Attributes, size: u64) -> Head<'a> {
+        Head {
+            kind,
+            path,
+            link: "",
+            attributes,
+            size,
+            wide: size > MAX_OCTAL,
+        }
+    }
+
+    fn to_bytes(&self) -> Vec<u8> {
+        let mut records = String::new();
+        if self.path.len() > 100 {
+            records.push_str(&record("path", self.path));
+        }
+        if self.link.len() > 100 {
+            records.push_str(&record("linkpath", self.link));
+        }
+        if self.wide {
+            records.push_str(&record("size", &self.size.to_string()));
+        }
+        let mut bytes = Vec::new();
+        if !records.is_empty() {
+            let (folder, base) = self
+                .path
+                .rsplit_once('/')
+                .map_or(("", self.path), |parts| parts);
+            let slash = if folder.is_empty() { "" } else { "/" };
+            let name = format!("{folder}{slash}PaxHeaders.0/{base}");
+            let pax = Head {
+                wide: false,
+                ..Head::new(b'x', &name, Attributes::LINK, records.len() as u64)
+            };
+            bytes.extend_from_slice(&pax.block(false));
+            bytes.extend_from_slice(records.as_bytes());
+            bytes.resize(bytes.len().next_multiple_of(BLOCK), 0);
+        }
+        bytes.extend_from_slice(&self.block(true));
+        bytes
+    }
+
+    fn block(&self, devices: bool) -> [u8; BLOCK] {
+        let Attributes { mode, mtime, owner } = self.attributes;
+        // Readers take the size from the record; Go writes 0 here as well.
+        let size = if self.wide { 0 } else { self.size };
+        let mut block = [0; BLOCK];
+        put(&mut block, 0, 100, self.path.as_bytes());
+        put(&mut block, 100, 8, octal(u64::from(mode), 8).as_bytes());
+        put(&mut block, 108, 8, octal(0, 8).as_bytes());
+        put(&mut block, 116, 8, octal(0, 8).as_bytes());
+        put(&mut block, 124, 12, octal(size, 12).as_bytes());
+        put(
+            &mut block,
+            136,
+            12,
+            octal(mtime.min(MAX_OCTAL), 12).as_bytes(),
+        );
+        put(&mut block, 148, 8, b"        ");
+        put(&mut block, 156, 1, &[self.kind]);
+        put(&mut block, 157, 100, self.link.as_bytes());
+        put(&mut block, 257, 8, b"ustar\x0000");
+        put(&mut block, 265, 32, owner.as_bytes());
+        put(&mut block, 297, 32, owner.as_bytes());
+        if devices {
+            put(&mut block, 329, 8, octal(0, 8).as_bytes());
+            put(&mut block, 337, 8, octal(0, 8).as_bytes());
+        }
+        let sum: u64 = block.iter().map(|byte| u64::from(*byte)).sum();
+        put(&mut block, 148, 7, octal(sum, 7).as_bytes());
+        block
+    }
+}
+
+/// Octal digits that fill a field of `width` bytes up to a final zero byte.
+fn octal(number: u64, width: usize) -> String {
+    format!("{number:0digits$o}\0", digits = width - 1)
+}
+
+/// Writes `bytes`, cut to `width`, at `at`.
+fn put(block: &mut [u8; BLOCK], at: usize, width: usize, bytes: &[u8]) {
+    let field = block.iter_mut().skip(at).take(width);
+    for (place, byte) in field.zip(bytes) {
+        *place = *byte;
+    }
+}
+
+/// A pax record; its length counts its own digits.
+fn record(key: &str, value: &str) -> String {
+    let bare = key.len() + value.len() + 3;
+    let mut length = bare + bare.to_string().len();
+    length = bare + length.to_string().len();
+    format!("{length} {key}={value}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn record_lengths_count_themselves() {
+        assert_eq!(record("path", "abc"), "12 path=abc\n");
+        for length in 80..120 {
+            let text = record("path", &"x".repeat(length));
+            let number = text.split(' ').next().unwrap();
+            assert_eq!(number.parse(), Ok(text.len()));
+        }
+    }
+
+    /// Another reader agrees on sizes and names beyond the header's fields.
+    #[test]
+    fn extensions_are_read_by_others() {
+        let long = format!("{}/{}", "d".repeat(90), "f".repeat(90));
+        let size = (8 << 30) + 5;
+        let mut writer = TarWriter::new(Vec::new());
+        writer.whole_file(&long, Attributes::FILE, b"x").unwrap();
+        writer.symlink("link", &"t".repeat(150)).unwrap();
+        writer.file("large", Attributes::FILE, size).unwrap();
+        let (bytes, written) = writer.finish().unwrap();
+        assert_eq!(written, bytes.len() as u64);
+        let mut archive = tar::Archive::new(&bytes[..]);
+        let mut seen = Vec::new();
+        for entry in archive.entries().unwrap() {
+            // The third one's content is not there.
+            let Ok(entry) = entry else { break };
+            let link = entry.link_name_bytes().map_or(0, |link| link.len());
+            seen.push((entry.path_bytes().len(), link, entry.size()));
+        }
+        assert_eq!(seen, [(long.len(), 0, 1), (4, 150, 0), (5, 0, size)]);
+    }
+
+    /// What waits in a file and what is patched give the same tar, also behind other bytes.
+    #[test]
+    fn layers_are_written_alike_on_every_output() {
+        let content = vec![5; 100_000];
+        let layer = |compression| Layer {
+            diff_id: lith_store::DiffId::of_bytes(&content),
+            size: content.len() as u64,
+            compression,
+        };
+        fn fill<W: Write>(mut tar: TarWriter<W>, layer: &Layer, content: &[u8]) -> (W, u64) {
+            let path = |written: &Written| format!("blobs/{}", written.digest.hex());
+            tar.whole_file("first", Attributes::FILE, b"x").unwrap();
+            tar.layer(layer, Attributes::FILE, &path, &mut &content[..])
+                .unwrap();
+            tar.whole_file("last", Attributes::FILE, b"y").unwrap();
+            tar.finish().unwrap()
+        }
+        let folder = tempfile::tempdir().unwrap();
+        for compression in [
+            LayerCompression::None,
+            LayerCompression::Gzip,
+            LayerCompression::Zstd { level: 1 },
+        ] {
+            let layer = layer(compression);
+            let (spooled, size) = fill(
+                TarWriter::spooled(Vec::new(), folder.path()),
+                &layer,
+                &content,
+            );
+            assert_eq!(size, spooled.len() as u64);
+            let mut before = io::Cursor::new(b"before".to_vec());
+            before.seek(SeekFrom::End(0)).unwrap();
+            let (patched, size) = fill(TarWriter::seekable(before), &layer, &content);
+            assert_eq!(size, spooled.len() as u64);
+            assert!(patched.into_inner()[6..] == spooled, "{compression}");
+            let mut names = Vec::new();
+            for entry in tar::Archive::new(&spooled[..]).entries().unwrap() {
+                let mut entry = entry.unwrap();
+                let mut bytes = Vec::new();
+                entry.read_to_end(&mut bytes).unwrap();
+                let name = entry.path().unwrap().display().to_string();
+                if let Some(hex) = name.strip_prefix("blobs/") {
+                    assert_eq!(Digest::of(&bytes).hex(), hex);
+                }
+                names.push(name);
+            }
+            assert_eq!(names.len(), 3);
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    /// The room that is kept for a header does not depend on what will stand there.
+    #[test]
+    fn wide_headers_have_one_length() {
+        let length = |size| {
+            let head = Head::new(b'0', "a", Attributes::FILE, size);
+            Head { wide: true, ..head }.to_bytes().len()
+        };
+        assert_eq!(length(0), 3 * BLOCK);
+        assert_eq!(length(u64::MAX), 3 * BLOCK);
+    }
+}
