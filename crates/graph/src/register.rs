@@ -23,9 +23,10 @@ impl Graph {
     /// data is read, compressed or not; without data the layer is empty.
     ///
     /// On return the layer survives a kill of any process; its files reach the disk later, as
-    /// the machine sees fit, and are checked after a crash. It belongs to `session` and goes with
-    /// it, unless an image has it by then or it was [kept](Graph::keep). No lock is held while
-    /// data is read, so it may come from another layer of the graph.
+    /// the machine sees fit, and are checked after a crash. It belongs to `session`, and is
+    /// swept when that dies or is [abandoned](Graph::abandon), unless by then an image has it or
+    /// it was [kept](Graph::keep); a session that [ends](Session::end) leaves it to the next prune.
+    /// No lock is held while data is read, so it may come from another layer of the graph.
     ///
     /// # Errors
     /// Whatever goes wrong, neither driver, staging nor index keep anything of it.

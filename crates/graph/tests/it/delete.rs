@@ -6,7 +6,7 @@ use std::thread;
 use lith_graph::{DeleteError, Descriptor, GraphError, RegisterError};
 use lith_store::{Effect, RemoveLayerError};
 
-use crate::fixture::{empty, id, on_each_driver, plain, register, tar};
+use crate::fixture::{die, empty, id, on_each_driver, plain, register, tar};
 
 #[test]
 fn a_prefix_is_enough() {
@@ -53,8 +53,7 @@ fn whatever_fails_leaves_it_whole_or_gone() {
             graph.store().effects().set_hook(Some(Arc::new(hook)));
             let deleted = graph.delete(&session, &layer.id);
             graph.store().effects().set_hook(None);
-            let dead = session.into_dead();
-            drop(dead);
+            die(session);
             drop(graph);
 
             let graph = fixture.open();

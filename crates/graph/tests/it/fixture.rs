@@ -3,6 +3,8 @@
 use std::fs;
 use std::io::{self, Read};
 use std::path::PathBuf;
+use std::process::{Child, Command};
+use std::sync::Mutex;
 
 use lith_graph::{Descriptor, Graph, Registered};
 use lith_store::{ChainId, LayerId, OpenOptions, Session};
@@ -150,6 +152,21 @@ pub(crate) fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
         builder.append_data(&mut header, name, *content).unwrap();
     }
     builder.into_inner().unwrap()
+}
+
+/// Held while a process is started: until it runs its own program it has every lock of this one.
+static STARTING: Mutex<()> = Mutex::new(());
+
+/// Starts a process.
+pub(crate) fn spawn(command: &mut Command) -> Child {
+    let _alone = STARTING.lock().unwrap();
+    command.spawn().unwrap()
+}
+
+/// Lets go of a session as if its process had died.
+pub(crate) fn die(session: Session) {
+    let _alone = STARTING.lock().unwrap();
+    drop(session.into_dead());
 }
 
 /// An ID of one digit pair, repeated.

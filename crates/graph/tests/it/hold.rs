@@ -3,7 +3,7 @@
 use lith_graph::GraphError;
 use lith_store::RetainError;
 
-use crate::fixture::{empty, id, on_each_driver, plain};
+use crate::fixture::{die, empty, id, on_each_driver, plain};
 
 #[test]
 fn a_layer_is_held_until_the_last_lets_go() {
@@ -28,7 +28,7 @@ fn a_layer_is_held_until_the_last_lets_go() {
         assert_eq!(graph.sweep_unclaimed(&asking, &[id("a0")]).unwrap(), []);
         two.end().unwrap();
         assert!(graph.is_held(&id("a0")).unwrap());
-        drop(three.into_dead());
+        die(three);
         assert!(!graph.is_held(&id("a0")).unwrap(), "the dead hold nothing");
         graph.delete(&asking, &id("a0")).unwrap();
         assert!(!graph.is_held(&id("a0")).unwrap());
@@ -66,7 +66,7 @@ fn what_is_kept_outlives_its_session_and_its_process() {
             graph.register(&session, &descriptor, None, &()).unwrap();
         }
         graph.keep(&id("a0")).unwrap();
-        drop(session.into_dead());
+        die(session);
         drop(graph);
         let graph = fixture.open();
         assert!(graph.exists(&id("a0")).unwrap());

@@ -6,7 +6,7 @@ use std::io::Write;
 use lith_graph::{DeleteError, Descriptor, Graph, GraphError};
 use lith_store::{ChainId, DiffId, LayerId, RemoveLayerError};
 
-use crate::fixture::{Fixture, on_each_driver, read_back, register, tar};
+use crate::fixture::{Fixture, die, on_each_driver, read_back, register, tar};
 
 #[test]
 fn every_byte_comes_back() {
@@ -179,7 +179,7 @@ fn what_a_session_did_not_hand_over_goes_with_it() {
         register(&graph, &session, None, &tar(&[("a", b"one")]));
         let candidates = graph.store().unclaimed_layers().unwrap();
         assert!(candidates.is_empty(), "a living session holds it");
-        drop(session.into_dead());
+        die(session);
         drop(graph);
         fixture.assert_layers(0);
     });

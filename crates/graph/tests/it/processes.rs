@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use lith_graph::{DeleteError, Descriptor, Graph, GraphError, RegisterError};
 use lith_store::{ChainId, LayerId, OpenOptions, RemoveLayerError, Session};
 
-use crate::fixture::{Fixture, id, on_each_driver, plain, tar};
+use crate::fixture::{Fixture, id, on_each_driver, plain, spawn, tar};
 
 const ROLE: &str = "LITH_GRAPH_TEST_ROLE";
 const ROOT: &str = "LITH_GRAPH_TEST_ROOT";
@@ -18,7 +18,8 @@ const DRIVER: &str = "LITH_GRAPH_TEST_DRIVER";
 const LAYERS: u8 = 50;
 
 fn start(role: &str, fixture: &Fixture) -> Child {
-    Command::new(std::env::current_exe().unwrap())
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
         .args([
             "--exact",
             "processes::child",
@@ -30,9 +31,8 @@ fn start(role: &str, fixture: &Fixture) -> Child {
         .env(DRIVER, fixture.driver)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
+        .stderr(Stdio::piped());
+    spawn(&mut command)
 }
 
 /// Waits for a process; gives what it wrote.
@@ -150,21 +150,18 @@ fn churn(graph: &Graph, turn: u8) {
     }
 }
 
-/// Registers layers until it is killed.
+/// Registers layers until it is killed. Its session never ends: what it registered is its own.
 fn forever(graph: &Graph) {
-    for round in 0.. {
-        let session = graph.store().begin().unwrap();
-        for n in 0..LAYERS {
-            let descriptor = plain(LayerId::random(), None);
-            let data = content(n);
-            graph
-                .register(&session, &descriptor, Some(&mut &data[..]), &())
-                .unwrap();
-            if round == 0 && n == 1 {
-                eprintln!("ready");
-            }
+    let session = graph.store().begin().unwrap();
+    for n in (0..LAYERS).cycle() {
+        let descriptor = plain(LayerId::random(), None);
+        let data = content(n);
+        graph
+            .register(&session, &descriptor, Some(&mut &data[..]), &())
+            .unwrap();
+        if n == 1 {
+            eprintln!("ready");
         }
-        session.end().unwrap();
     }
 }
 
