@@ -5,11 +5,32 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use lith_store::{LayerId, LayerRecord};
+use lith_store::{LayerId, LayerRecord, Session};
 
 use crate::{Graph, GraphError};
 
 impl Graph {
+    /// Returns the bytes of regular files that a layer adds, as docker counts them. Zero is a
+    /// size like any other.
+    ///
+    /// It is counted when the layer is registered. Where that was not possible the driver
+    /// counts it now, and the result is stored: it is on disk when this returns.
+    ///
+    /// # Errors
+    /// [`GraphError::NotFound`], and when it cannot be counted or stored.
+    pub fn size(&self, session: &Session, id: &LayerId) -> Result<u64, GraphError> {
+        let layer = self.whole(id)?;
+        if let Some(size) = layer.size {
+            return Ok(size);
+        }
+        let parent = self.parent_cache(&layer)?;
+        let cache = crate::read::cache_id(&layer)?;
+        let size = self.driver().diff_size(&cache, parent.as_ref())?;
+        let stored = self.store().set_layer_size(session, id, size);
+        stored.map_err(crate::layer::not_found)?;
+        Ok(size)
+    }
+
     /// Returns the bytes that a layer takes on disk: the files that its driver keeps for it alone,
     /// and its folder. That is what [`Graph::delete`] gives back, and what `du` says of both.
     ///

@@ -57,3 +57,47 @@ fn a_layer_without_files_still_takes_its_folder() {
         assert_eq!(graph.disk(&id("a0")).unwrap(), folder);
     });
 }
+
+#[test]
+fn a_size_that_nobody_counted_is_counted_once() {
+    on_each_driver(|fixture| {
+        let graph = fixture.open();
+        let session = graph.store().begin().unwrap();
+        let base = tar(&[("a", &[1; 100_000]), ("b", b"x")]);
+        let (chain, lower) = register(&graph, &session, None, &base);
+        let upper = tar(&[("a", b"12345"), (".wh.b", b"")]);
+        let (_, upper) = register(&graph, &session, Some(&chain), &upper);
+        let (_, none) = register(&graph, &session, Some(&chain), &tar(&[]));
+        let expected = [(lower.id, 100_001), (upper.id, 5), (none.id, 0)];
+        for (id, size) in expected {
+            assert_eq!(graph.size(&session, &id).unwrap(), size);
+            graph.keep(&id).unwrap();
+            forget_size(fixture, &id);
+        }
+        session.end().unwrap();
+        drop(graph);
+        std::fs::remove_file(fixture.path("lith.db")).unwrap();
+
+        let graph = fixture.open();
+        let session = graph.store().begin().unwrap();
+        for (id, size) in expected {
+            assert_eq!(graph.layer(&id).unwrap().record.size, None);
+            assert_eq!(graph.size(&session, &id).unwrap(), size);
+            assert_eq!(graph.layer(&id).unwrap().record.size, Some(size), "stored");
+        }
+        let error = graph.size(&session, &id("ab")).unwrap_err();
+        assert!(
+            matches!(error, lith_graph::GraphError::NotFound { .. }),
+            "{error}"
+        );
+    });
+}
+
+/// Makes a layer one whose size nobody has counted.
+fn forget_size(fixture: &Fixture, id: &lith_store::LayerId) {
+    let path = fixture.layer(id).join("layer.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let mut layer: serde_json::Value = serde_json::from_str(&text).unwrap();
+    layer["size"] = serde_json::Value::Null;
+    std::fs::write(&path, layer.to_string()).unwrap();
+}
