@@ -183,7 +183,7 @@ fn try_driver(root: &Path, options: &OpenOptions) -> Result<String, GraphError> 
         Some(name) => name.clone(),
         None => lith_drivers::default_driver(&place).to_owned(),
     };
-    let ownership = options.ownership.unwrap_or_else(Ownership::of_this_user);
+    let ownership = options.ownership_of_new_root();
     match open_driver(&name, root, ownership) {
         Ok(_) => Ok(name),
         Err(error) => {

@@ -49,6 +49,7 @@ mod digest;
 mod effects;
 mod error;
 mod events;
+mod idmap;
 mod images;
 mod index;
 mod intent;
@@ -72,6 +73,7 @@ pub use digest::{BlobId, ChainId, DiffId, Digest, ImageId, LayerId, ParseDigestE
 pub use effects::{Effect, Effects, Hook};
 pub use error::StoreError;
 pub use events::{EVENTS_KEPT, Event, EventKind, ParseEventKindError};
+pub use idmap::{IdMapError, IdMaps, IdRange, ParseIdRangeError};
 pub use images::publish::{NewImage, PublishedImage};
 pub use images::{ImageError, ImageRecord, ImageSummary};
 pub use intent::{Intent, IntentGuard, PlannedImages, PlannedName};

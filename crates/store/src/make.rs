@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 
 use crate::effects::Effects;
 use crate::error::{IoContext, StoreError};
+use crate::idmap::IdMaps;
 use crate::open::{OpenError, OpenOptions, read_word, wait_maintenance};
 use crate::ownership::Ownership;
 use crate::root::{FORMAT, Root};
@@ -30,6 +31,7 @@ pub(crate) fn make_root(
             path: path.to_owned(),
         });
     };
+    let (ownership, maps) = chosen(root, options)?;
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).at("create folder", parent)?;
     }
@@ -45,7 +47,14 @@ pub(crate) fn make_root(
     for folder in root.folders() {
         effects.ensure_dir(&folder)?;
     }
-    let ownership = options.ownership.unwrap_or_else(Ownership::of_this_user);
+    if let Some(maps) = &maps {
+        let text = serde_json::to_string(maps).map_err(io::Error::from);
+        put_word(effects, &root.id_maps(), &text.at("describe", path)?)?;
+        // Of the root folder alone: who enters is checked there.
+        if let Some((user, group)) = maps.root() {
+            chown(path, Some(user), Some(group)).at("set owner of", path)?;
+        }
+    }
     put_word(effects, &root.driver_file(), driver)?;
     put_word(effects, &root.ownership(), ownership.as_str())?;
     effects.sync_dir(path)?;
@@ -55,6 +64,24 @@ pub(crate) fn make_root(
         effects.sync_dir(parent)?;
     }
     Ok(())
+}
+
+/// How owners are kept in a root that is to be made.
+fn chosen(root: &Root, options: &OpenOptions) -> Result<(Ownership, Option<IdMaps>), OpenError> {
+    let ownership = options.ownership_of_new_root();
+    let path = || root.path().to_owned();
+    match (ownership, &options.id_maps) {
+        (Ownership::Mapped, None) => Err(OpenError::IdMapsNeeded { path: path() }),
+        (Ownership::Mapped, Some(maps)) => {
+            maps.check()?;
+            Ok((ownership, Some(maps.sorted())))
+        }
+        (_, Some(_)) => Err(OpenError::IdMapsUnused {
+            path: path(),
+            ownership,
+        }),
+        (_, None) => Ok((ownership, None)),
+    }
 }
 
 fn put_word(effects: &Effects, path: &Path, word: &str) -> Result<(), StoreError> {
@@ -75,6 +102,8 @@ pub(crate) fn refuse_foreign(root: &Root) -> Result<(), OpenError> {
         "drivers",
         "format",
         "format.new",
+        "id-maps",
+        "id-maps.new",
         "images",
         "layers",
         "locks",

@@ -48,6 +48,11 @@ impl Root {
         self.path.join("ownership")
     }
 
+    /// The file with the [`IdMaps`](crate::IdMaps) of a root with mapped ownership.
+    pub fn id_maps(&self) -> PathBuf {
+        self.path.join("id-maps")
+    }
+
     /// All layers.
     pub fn layers(&self) -> PathBuf {
         self.path.join("layers")

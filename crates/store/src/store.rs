@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::digest::{ImageId, LayerId};
 use crate::effects::Effects;
 use crate::error::StoreError;
+use crate::idmap::IdMaps;
 use crate::index::Index;
 use crate::lock::SlotLock;
 use crate::ownership::Ownership;
@@ -25,6 +26,7 @@ pub(crate) struct Inner {
     pub(crate) root: Root,
     pub(crate) driver: String,
     pub(crate) ownership: Ownership,
+    pub(crate) id_maps: Option<IdMaps>,
     pub(crate) effects: Arc<Effects>,
     pub(crate) index: Index,
     pub(crate) needs_scan: AtomicBool,
@@ -52,6 +54,11 @@ impl Store {
     /// Returns how owners of files are kept.
     pub fn ownership(&self) -> Ownership {
         self.inner.ownership
+    }
+
+    /// Returns the maps that [`Ownership::Mapped`] goes by; others have none.
+    pub fn id_maps(&self) -> Option<&IdMaps> {
+        self.inner.id_maps.as_ref()
     }
 
     /// Returns the seam through which everything is written.

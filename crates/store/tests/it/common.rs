@@ -27,8 +27,8 @@ pub(crate) fn folder() -> tempfile::TempDir {
 pub(crate) fn options() -> OpenOptions {
     OpenOptions {
         driver: Some("vfs".into()),
-        ownership: None,
         create: true,
+        ..OpenOptions::default()
     }
 }
 

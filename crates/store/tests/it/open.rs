@@ -228,3 +228,104 @@ fn an_older_index_is_migrated() {
         .unwrap();
     assert!(plan.contains("events_subject"), "{plan}");
 }
+
+fn maps(uids: &[&str], gids: &[&str]) -> IdMaps {
+    let ranges = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
+    IdMaps {
+        uids: ranges(uids),
+        gids: ranges(gids),
+    }
+}
+
+/// Maps that this user may give the root folder away by.
+fn usable() -> IdMaps {
+    let (user, group) = (nix::unistd::geteuid(), nix::unistd::getegid());
+    let (uid, gid) = if user.is_root() {
+        (1234, 2345)
+    } else {
+        (user.as_raw(), group.as_raw())
+    };
+    let (uid, gid) = (format!("0:{uid}:1"), format!("0:{gid}:1"));
+    maps(&["1:100000:65535", &uid], &[&gid])
+}
+
+fn mapped(maps: IdMaps) -> OpenOptions {
+    OpenOptions {
+        ownership: Some(Ownership::Mapped),
+        id_maps: Some(maps),
+        ..options()
+    }
+}
+
+#[test]
+fn a_root_remembers_its_maps() {
+    use std::os::unix::fs::MetadataExt;
+
+    let fixture = fixture();
+    let given = usable();
+    let store = Store::open(&fixture.path, &mapped(given.clone())).unwrap();
+    let found = store.id_maps().unwrap().clone();
+    assert_eq!(found.gids, given.gids);
+    assert_eq!(found.uids, [given.uids[1], given.uids[0]], "in order");
+    let folder = fs::metadata(&fixture.path).unwrap();
+    assert_eq!(Some((folder.uid(), folder.gid())), found.root());
+    assert_eq!(folder.mode() & 0o777, 0o700);
+    assert_eq!(store.ownership(), Ownership::Mapped);
+    drop(store);
+    for options in [mapped(given), mapped(found.clone()), OpenOptions::default()] {
+        let store = Store::open(&fixture.path, &options).unwrap();
+        assert_eq!(store.id_maps(), Some(&found));
+    }
+    let other = mapped(maps(&["0:7:1"], &["0:8:1"]));
+    let error = Store::open(&fixture.path, &other).unwrap_err();
+    assert!(matches!(error, OpenError::OtherIdMaps { .. }), "{error}");
+    let error = error.to_string();
+    assert!(
+        error.contains("0:7:1") && error.contains("1:100000:65535"),
+        "{error}"
+    );
+    for damage in [&b"{"[..], b"{}", b"{\"uids\":[],\"gids\":[]}"] {
+        fs::write(fixture.path.join("id-maps"), damage).unwrap();
+        let error = Store::open(&fixture.path, &OpenOptions::default()).unwrap_err();
+        assert!(error.to_string().contains("id-maps is damaged"), "{error}");
+    }
+    fs::remove_file(fixture.path.join("id-maps")).unwrap();
+    let error = Store::open(&fixture.path, &OpenOptions::default()).unwrap_err();
+    assert!(error.to_string().contains("it is missing"), "{error}");
+}
+
+#[test]
+fn maps_and_ownership_go_together() {
+    let fixture = fixture();
+    let refused = |options: &OpenOptions| {
+        let error = Store::open(&fixture.path, options).unwrap_err();
+        assert!(!fixture.path.exists());
+        error
+    };
+    let mut without = mapped(usable());
+    without.id_maps = None;
+    let error = refused(&without);
+    assert!(matches!(error, OpenError::IdMapsNeeded { .. }), "{error}");
+    let mut real = mapped(usable());
+    real.ownership = Some(Ownership::Real);
+    let error = refused(&real);
+    assert!(matches!(error, OpenError::IdMapsUnused { .. }), "{error}");
+    let error = refused(&mapped(maps(&["0:1:5", "3:9:1"], &["0:1:1"])));
+    assert!(
+        matches!(error, OpenError::IdMaps(IdMapError::Overlap { .. })),
+        "{error}"
+    );
+
+    let mut unsaid = mapped(usable());
+    unsaid.ownership = None;
+    let store = Store::open(&fixture.path, &unsaid).unwrap();
+    assert_eq!(store.ownership(), Ownership::Mapped);
+    drop(store);
+    // A root without maps, of which some are expected.
+    let fixture = crate::common::fixture();
+    drop(fixture.open());
+    let mut asked = options();
+    asked.id_maps = Some(usable());
+    let error = Store::open(&fixture.path, &asked).unwrap_err().to_string();
+    assert!(error.contains("no maps of IDs"), "{error}");
+}

@@ -1,6 +1,9 @@
 //! Opening a root folder, and making one.
 
-use std::fs::{self, File};
+mod error;
+mod facts;
+
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,14 +13,20 @@ use std::time::Duration;
 use crate::boot;
 use crate::effects::Effects;
 use crate::error::{IoContext, StoreError};
+use crate::idmap::IdMaps;
 use crate::index::Index;
 use crate::index::schema::{self, Found};
 use crate::lock::{self, Mode};
 use crate::make;
-use crate::ownership::{Ownership, ParseOwnershipError};
+use crate::ownership::Ownership;
 use crate::rebuild;
 use crate::root::{FORMAT, Root};
 use crate::store::{Inner, Store};
+
+use facts::{check_driver, check_id_maps, check_ownership, is_driver_name, read_format};
+
+pub use error::OpenError;
+pub(crate) use facts::read_word;
 
 /// Byte of `locks/root` that whoever makes, scans or rebuilds the root holds.
 const MAINTENANCE: u64 = 0;
@@ -32,98 +41,24 @@ pub struct OpenOptions {
     /// The driver that the root must have been made with, or is made with. `None` takes what
     /// is there.
     pub driver: Option<String>,
-    /// The same for ownership; a root is made with [`Ownership::Real`] by root and with
-    /// [`Ownership::Recorded`] by anybody else unless this says otherwise.
+    /// The same for ownership; a root is made with what
+    /// [`OpenOptions::ownership_of_new_root`] says.
     pub ownership: Option<Ownership>,
+    /// The same for the maps that [`Ownership::Mapped`] goes by. Their order is of no concern.
+    pub id_maps: Option<IdMaps>,
     /// Whether a root that is not there is made.
     pub create: bool,
 }
 
-/// Why a root cannot be opened.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum OpenError {
-    /// There is no root folder, or an empty one, and none was to be made.
-    #[error("there is no store at {}", path.display())]
-    Missing {
-        /// Where it was expected.
-        path: PathBuf,
-    },
-    /// The folder holds something else.
-    #[error("{} is not a store: it has no `format` file but holds {found:?}", path.display())]
-    NotAStore {
-        /// The folder.
-        path: PathBuf,
-        /// Something that does not belong in an empty store.
-        found: String,
-    },
-    /// A newer version of the program made the root.
-    #[error(
-        "store {} has format {found}, made by a newer version: expected at most {supported}",
-        path.display()
-    )]
-    NewerFormat {
-        /// The root.
-        path: PathBuf,
-        /// Its format.
-        found: u32,
-        /// The newest format that is understood.
-        supported: u32,
-    },
-    /// A newer version of the program made the index.
-    #[error(
-        "index {} has schema {found}, made by a newer version: expected at most {supported}",
-        path.display()
-    )]
-    NewerIndex {
-        /// The index.
-        path: PathBuf,
-        /// Its schema version.
-        found: i32,
-        /// The newest that is understood.
-        supported: i32,
-    },
-    /// The root was made with another driver.
-    #[error("store {} was made with driver {found}, not {expected}", path.display())]
-    OtherDriver {
-        /// The root.
-        path: PathBuf,
-        /// The driver it was made with.
-        found: String,
-        /// The driver that was asked for.
-        expected: String,
-    },
-    /// The root was made with another kind of ownership.
-    #[error("store {} was made with ownership {found}, not {expected}", path.display())]
-    OtherOwnership {
-        /// The root.
-        path: PathBuf,
-        /// What it was made with.
-        found: Ownership,
-        /// What was asked for.
-        expected: Ownership,
-    },
-    /// A root has to be made and nobody said with which driver.
-    #[error("making a store at {} needs the name of a driver", path.display())]
-    DriverNeeded {
-        /// The root.
-        path: PathBuf,
-    },
-    /// The name of the driver cannot be the name of a folder.
-    #[error("{name:?} is not a driver name: expected lower-case letters, digits, '_', '.' and '-'")]
-    DriverName {
-        /// What was given.
-        name: String,
-    },
-    /// The index has to be replaced while others use it.
-    #[error("the index of store {} must be rebuilt, but other processes use it", path.display())]
-    InUse {
-        /// The root.
-        path: PathBuf,
-    },
-    /// Anything else.
-    #[error(transparent)]
-    Store(#[from] StoreError),
+impl OpenOptions {
+    /// Returns the ownership that a root is made with: the one that these options name, else
+    /// mapped where there are maps, else real for root and recorded for anybody else.
+    pub fn ownership_of_new_root(&self) -> Ownership {
+        self.ownership.unwrap_or_else(|| match self.id_maps {
+            Some(_) => Ownership::Mapped,
+            None => Ownership::of_this_user(),
+        })
+    }
 }
 
 impl Store {
@@ -171,6 +106,7 @@ impl Store {
         }
         let driver = check_driver(&root, options)?;
         let ownership = check_ownership(&root, options)?;
+        let id_maps = check_id_maps(&root, options, ownership)?;
         let (index, in_use) = open_index(&root, &effects)?;
         boot::scan_after_boot(&root, &index)?;
         let needs_scan = AtomicBool::new(boot::differs(&index, boot::DRIVER_BOOT)?);
@@ -178,6 +114,7 @@ impl Store {
             root,
             driver,
             ownership,
+            id_maps,
             effects,
             index,
             needs_scan,
@@ -254,73 +191,6 @@ pub fn rebuild_index(root: &Path) -> Result<rebuild::RebuildReport, OpenError> {
     }
     let _alone = wait_alone(&root)?;
     Ok(rebuild::replace_index(&root, &Effects::default())?)
-}
-
-fn is_driver_name(name: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    name.len() <= 64
-        && name.bytes().next().is_some_and(plain)
-        && name
-            .bytes()
-            .all(|byte| plain(byte) || matches!(byte, b'_' | b'.' | b'-'))
-}
-
-/// Reads a file that holds one word; `None` when it is not there.
-pub(crate) fn read_word(path: &Path) -> Result<Option<String>, StoreError> {
-    match fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text.trim_end().to_owned())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).at("read", path),
-    }
-}
-
-fn read_format(root: &Root) -> Result<u32, StoreError> {
-    let path = root.format();
-    let text = read_word(&path)?.unwrap_or_default();
-    text.parse().map_err(|_| StoreError::Damaged {
-        path,
-        reason: format!(
-            "expected a version number, found {:?}",
-            crate::digest::shorten(&text)
-        ),
-    })
-}
-
-fn check_driver(root: &Root, options: &OpenOptions) -> Result<String, OpenError> {
-    let path = root.driver_file();
-    let found = read_word(&path)?.unwrap_or_default();
-    if !is_driver_name(&found) {
-        let found = crate::digest::shorten(&found);
-        let reason = format!("expected the name of a driver, found {found:?}");
-        return Err(StoreError::Damaged { path, reason }.into());
-    }
-    match &options.driver {
-        Some(expected) if *expected != found => Err(OpenError::OtherDriver {
-            path: root.path().to_owned(),
-            found,
-            expected: expected.clone(),
-        }),
-        _ => Ok(found),
-    }
-}
-
-fn check_ownership(root: &Root, options: &OpenOptions) -> Result<Ownership, OpenError> {
-    let path = root.ownership();
-    let text = read_word(&path)?.unwrap_or_default();
-    let found = text
-        .parse()
-        .map_err(|error: ParseOwnershipError| StoreError::Damaged {
-            path,
-            reason: error.to_string(),
-        })?;
-    match options.ownership {
-        Some(expected) if expected != found => Err(OpenError::OtherOwnership {
-            path: root.path().to_owned(),
-            found,
-            expected,
-        }),
-        _ => Ok(found),
-    }
 }
 
 fn root_lock(root: &Root) -> PathBuf {
