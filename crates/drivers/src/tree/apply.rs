@@ -12,10 +12,11 @@ use lith_tarsplit::{Kind, Metadata, Sparse};
 use rustix::fs::{FileType, Mode};
 use rustix::io::Errno;
 
+use super::attributes::Attributes;
 use super::copy::Copier;
 use super::handle::{self, kind_of};
 use super::log::{Encoder, Log};
-use super::meta::{Attributes, Meta};
+use super::meta::Meta;
 use super::name;
 use super::place::{self, NOTE_DESCRIBED, ParkedTree, Spot, Tree};
 use super::positions::Positions;

@@ -10,11 +10,11 @@ use rustix::fs::{AtFlags, FileType, Mode, Stat, Timespec, Timestamps};
 use rustix::io::Errno;
 
 use super::apply::{TreeDraft, Work};
+use super::attributes::Attributes;
 use super::handle::{self, kind_of};
 use super::log::{Decoder, Encoder};
 use super::lower::Found;
 use super::merged::MergedView;
-use super::meta::Attributes;
 use super::name;
 use super::place::Spot;
 use crate::error::{ApplyError, During, Origin, Trouble, shown};

@@ -7,133 +7,18 @@ use std::borrow::Cow;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use lith_tarsplit::{Metadata, Timestamp};
-use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, Stat, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags,
-};
+use lith_tarsplit::Timestamp;
+use rustix::fs::{AtFlags, FileType, Gid, Mode, Stat, Uid, XattrFlags};
 use rustix::io::Errno;
 
+use super::attributes::{Attributes, is_overlay_xattr};
 use super::handle::{self, kind_of};
-use super::log::{Decoder, Encoder};
 use crate::error::{During, Trouble, shown};
 use crate::options::Ownership;
-
-/// What a file is besides its kind and content.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Attributes<'a> {
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
-    pub(crate) mode: u32,
-    pub(crate) mtime: Timestamp,
-    /// Without those that would take effect on an overlay mount.
-    pub(crate) xattrs: Cow<'a, [(Vec<u8>, Vec<u8>)]>,
-}
-
-/// Extended attributes that tell overlay file systems what to show: never taken from a layer.
-fn is_overlay_xattr(name: &[u8]) -> bool {
-    name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.")
-}
 
 /// Labels that security modules put on every new file by themselves.
 fn is_label(name: &[u8]) -> bool {
     name == b"security.selinux" || name.starts_with(b"security.SMACK64")
-}
-
-impl<'a> Attributes<'a> {
-    /// A directory that nothing describes.
-    pub(crate) fn of_nothing() -> Attributes<'static> {
-        Attributes {
-            uid: 0,
-            gid: 0,
-            mode: 0o755,
-            mtime: Timestamp::default(),
-            xattrs: Cow::Borrowed(&[]),
-        }
-    }
-
-    /// What an entry says, or why no file can be like that.
-    pub(crate) fn of_entry(metadata: &'a Metadata) -> Result<Self, Trouble> {
-        // The highest number means "leave it as it is" to chown.
-        let id = |what: &str, id: u64| match u32::try_from(id) {
-            Ok(id) if id != u32::MAX => Ok(id),
-            _ => Err(Trouble::Refused(format!(
-                "{what} {id} is more than a file can have (expected at most 4294967294)"
-            ))),
-        };
-        let xattrs = if metadata
-            .xattrs
-            .iter()
-            .any(|(name, _)| is_overlay_xattr(name))
-        {
-            let kept = metadata
-                .xattrs
-                .iter()
-                .filter(|(name, _)| !is_overlay_xattr(name));
-            Cow::Owned(kept.cloned().collect())
-        } else {
-            Cow::Borrowed(metadata.xattrs.as_slice())
-        };
-        Ok(Self {
-            uid: id("owner", metadata.uid)?,
-            gid: id("group", metadata.gid)?,
-            mode: metadata.mode & 0o7777,
-            mtime: Timestamp {
-                nanos: metadata.mtime.nanos.min(999_999_999),
-                ..metadata.mtime
-            },
-            xattrs,
-        })
-    }
-
-    pub(crate) fn encode(&self, out: &mut Encoder) {
-        out.number(self.uid.into())
-            .number(self.gid.into())
-            .number(self.mode.into())
-            .number(self.mtime.seconds.cast_unsigned())
-            .number(self.mtime.nanos.into())
-            .number(self.xattrs.len() as u64);
-        for (name, value) in self.xattrs.iter() {
-            out.bytes(name).bytes(value);
-        }
-    }
-
-    pub(crate) fn decode(from: &mut Decoder<'_>) -> io::Result<Attributes<'static>> {
-        let narrow = |number: u64| u32::try_from(number).map_err(io::Error::other);
-        let (uid, gid, mode) = (
-            narrow(from.number()?)?,
-            narrow(from.number()?)?,
-            narrow(from.number()?)?,
-        );
-        let mtime = Timestamp {
-            seconds: from.number()?.cast_signed(),
-            nanos: narrow(from.number()?)?,
-        };
-        let mut xattrs = Vec::new();
-        for _ in 0..from.number()? {
-            xattrs.push((from.bytes()?.to_vec(), from.bytes()?.to_vec()));
-        }
-        Ok(Attributes {
-            uid,
-            gid,
-            mode,
-            mtime,
-            xattrs: Cow::Owned(xattrs),
-        })
-    }
-
-    fn times(&self) -> Timestamps {
-        Timestamps {
-            // Left as it is: setting it would make the first reader write it again.
-            last_access: Timespec {
-                tv_sec: 0,
-                tv_nsec: UTIME_OMIT,
-            },
-            last_modification: Timespec {
-                tv_sec: self.mtime.seconds,
-                tv_nsec: self.mtime.nanos.into(),
-            },
-        }
-    }
 }
 
 /// Reads and writes attributes the way the store's ownership mode wants.
@@ -399,66 +284,5 @@ fn grown(call: impl Fn(&mut [u8]) -> Result<usize, Errno>) -> Result<Vec<u8>, Er
             }
             Err(other) => return Err(other),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn attributes_survive_the_notes() {
-        let wanted = Attributes {
-            uid: 1,
-            gid: 4_294_967_294,
-            mode: 0o6755,
-            mtime: Timestamp {
-                seconds: -3,
-                nanos: 999_999_999,
-            },
-            xattrs: Cow::Owned(vec![
-                (b"user.a".to_vec(), vec![0, 255]),
-                (b"user.b".to_vec(), Vec::new()),
-            ]),
-        };
-        let mut out = Encoder::default();
-        wanted.encode(&mut out);
-        assert_eq!(Attributes::decode(&mut Decoder(&out.0)).unwrap(), wanted);
-        assert!(Attributes::decode(&mut Decoder(&out.0[..out.0.len() - 1])).is_err());
-    }
-
-    #[test]
-    fn what_no_file_can_have_is_refused() {
-        let entry = |uid, gid| Metadata {
-            uid,
-            gid,
-            ..Metadata::default()
-        };
-        assert!(Attributes::of_entry(&entry(u64::from(u32::MAX), 0)).is_err());
-        assert!(Attributes::of_entry(&entry(0, 1 << 40)).is_err());
-        Attributes::of_entry(&entry(4_294_967_294, 0)).unwrap();
-    }
-
-    #[test]
-    fn overlay_attributes_are_left_out() {
-        let names = [
-            "trusted.overlay.opaque",
-            "user.overlay.redirect",
-            "user.overlay",
-            "user.x",
-        ];
-        let xattrs = names
-            .iter()
-            .map(|n| (n.as_bytes().to_vec(), b"y".to_vec()))
-            .collect();
-        let entry = Metadata {
-            xattrs,
-            ..Metadata::default()
-        };
-        let kept = Attributes::of_entry(&entry).unwrap().xattrs.into_owned();
-        assert_eq!(
-            kept.iter().map(|(n, _)| n.as_slice()).collect::<Vec<_>>(),
-            [&b"user.overlay"[..], b"user.x"]
-        );
     }
 }

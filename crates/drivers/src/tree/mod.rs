@@ -1,6 +1,7 @@
 //! Trees of files: filled from entries, settled over a parent, copied, read, removed.
 
 mod apply;
+mod attributes;
 pub(crate) mod copy;
 mod fill;
 pub(crate) mod handle;

@@ -6,11 +6,12 @@ use rustix::fs::{AtFlags, FileType, Mode};
 use rustix::io::Errno;
 
 use super::apply::TreeDraft;
+use super::attributes::Attributes;
 use super::handle;
 use super::log::Decoder;
 use super::lower::{Found, LowerView};
 use super::merged::MergedView;
-use super::meta::{Attributes, Meta};
+use super::meta::Meta;
 use super::name;
 use super::place::{NOTE_DESCRIBED, NOTE_FRESH, NOTE_OPAQUE, NOTE_WHITEOUT, OPAQUE};
 use crate::error::{ApplyError, During, Origin, Trouble};
