@@ -76,8 +76,7 @@ impl LayerDraft {
         rustix::fs::mkdirat(work.fd(), path.as_str(), Mode::RWXU).map_err(failed)?;
         let (folder, root) = open_tree(&work, home)?;
         let below = format!("{}/{path}", work.below_home()).into_bytes();
-        let tree =
-            TreeDraft::new(folder, root, below, home.ownership).map_err(Trouble::of_draft)?;
+        let tree = TreeDraft::new(folder, root, below, home.meta()).map_err(Trouble::of_draft)?;
         let plan = Plan {
             home: Arc::clone(home),
             form,

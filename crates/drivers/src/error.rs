@@ -4,6 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::id::CacheId;
+use crate::id_maps::IdKind;
+use crate::options::Ownership;
 
 /// Why a driver could not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +34,14 @@ pub enum DriverError {
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
+    },
+    /// Maps without the ownership mode that they are for, or the mode without maps.
+    #[error("ownership {ownership} {}", if *given { "takes no ID maps" } else { "needs ID maps" })]
+    IdMaps {
+        /// The mode asked for.
+        ownership: Ownership,
+        /// Whether there were maps.
+        given: bool,
     },
     /// The driver has no such layer.
     #[error("the {driver} driver has no layer {id}")]
@@ -140,6 +150,30 @@ pub enum ApplyError {
         /// What is wrong with it.
         reason: String,
     },
+    /// An owner, or an ID in the attributes, is outside the ID maps of the store.
+    #[error(
+        "tar entry at byte {offset} (position {position} of the record), {name}: {kind} {id} is outside the ID maps"
+    )]
+    Unmapped {
+        /// Position in the record.
+        position: u64,
+        /// Offset of the entry's header in the stream.
+        offset: u64,
+        /// Name of the entry.
+        name: String,
+        /// Whether it is a user or a group.
+        kind: IdKind,
+        /// The ID.
+        id: u32,
+    },
+    /// A directory that no entry describes belongs to root, which is outside the ID maps.
+    #[error("directory {}, which no entry describes: {kind} 0 is outside the ID maps", path.display())]
+    UnmappedRoot {
+        /// The path inside the layer.
+        path: PathBuf,
+        /// Whether root is missing as a user or as a group.
+        kind: IdKind,
+    },
     /// The file system refused something.
     #[error("tar entry at byte {offset} (position {position} of the record), {name}: cannot {action} {}", path.display())]
     Io {
@@ -213,6 +247,16 @@ pub(crate) enum Trouble {
         source: io::Error,
     },
     Payload(io::Error),
+    /// An ID of the entry.
+    Unmapped {
+        kind: IdKind,
+        id: u32,
+    },
+    /// Of a directory that no entry describes.
+    UnmappedRoot {
+        kind: IdKind,
+        path: PathBuf,
+    },
 }
 
 impl Trouble {
@@ -243,6 +287,14 @@ impl Trouble {
                 name,
                 source,
             },
+            Self::Unmapped { kind, id } => ApplyError::Unmapped {
+                position,
+                offset,
+                name,
+                kind,
+                id,
+            },
+            Self::UnmappedRoot { kind, path } => ApplyError::UnmappedRoot { path, kind },
         }
     }
 
@@ -266,6 +318,12 @@ impl Trouble {
                 action: "complete",
                 path: PathBuf::from("draft"),
                 source: io::Error::other(reason),
+            },
+            Self::UnmappedRoot { kind, path } => ApplyError::UnmappedRoot { path, kind },
+            Self::Unmapped { kind, id } => ApplyError::Draft {
+                action: "map",
+                path: PathBuf::from(format!("{kind} {id}")),
+                source: io::Error::other("outside the ID maps"),
             },
         }
     }

@@ -11,7 +11,9 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -21,10 +23,12 @@ use crate::driver::Placed;
 use crate::error::DriverError;
 use crate::files::TreeFiles;
 use crate::id::CacheId;
+use crate::id_maps::IdMaps;
 use crate::mount::MountInfo;
 use crate::mount::table::{self, Entry};
 use crate::options::{DriverOptions, Ownership};
 use crate::tree::handle;
+use crate::tree::meta::Meta;
 use crate::work::{self, Shops, WorkFolder};
 
 const FACTS: &str = "layer.json";
@@ -67,6 +71,7 @@ pub(crate) struct Home {
     pub(crate) tree: &'static str,
     pub(crate) path: PathBuf,
     pub(crate) ownership: Ownership,
+    maps: Option<Arc<IdMaps>>,
     fd: OwnedFd,
     shops: Shops,
     /// Tells this folder's mounts from those of others.
@@ -81,22 +86,28 @@ impl Home {
         path: &Path,
         options: &DriverOptions,
     ) -> Result<Self, DriverError> {
-        if options.ownership != Ownership::Real {
-            let what = format!("ownership {}: only real is implemented", options.ownership);
+        if options.ownership == Ownership::Recorded {
             return Err(DriverError::Unsupported {
                 driver: driver.to_owned(),
-                what,
+                what: "ownership recorded".to_owned(),
             });
         }
+        let given = options.id_maps.is_some();
+        if given != (options.ownership == Ownership::Mapped) {
+            let ownership = options.ownership;
+            return Err(DriverError::IdMaps { ownership, given });
+        }
         if !rustix::process::geteuid().is_root() {
-            let reason = "ownership real needs root".to_owned();
+            let reason = format!("ownership {} needs root", options.ownership);
             return Err(DriverError::Unsuitable {
                 path: path.to_owned(),
                 reason,
             });
         }
+        let maps = options.id_maps.clone().map(Arc::new);
+        let meta = Meta::new(maps.clone());
         if options.create {
-            make_folder(path)?;
+            make_folder(path, &meta)?;
         }
         let path = path
             .canonicalize()
@@ -105,7 +116,7 @@ impl Home {
         let fd = rustix::fs::open(&path, handle::LISTING, Mode::empty())
             .map_err(|error| failed("open", error.into()))?;
         if options.create {
-            make_folder(&path.join(work::FOLDER))?;
+            make_folder(&path.join(work::FOLDER), &meta)?;
         }
         refuse_folding(&fd, &path)?;
         let stat = rustix::fs::fstat(&fd).map_err(|error| failed("look at", error.into()))?;
@@ -115,6 +126,7 @@ impl Home {
             tree,
             path,
             ownership: options.ownership,
+            maps,
             fd,
             shops: Shops::default(),
             mark,
@@ -130,6 +142,11 @@ impl Home {
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
+    }
+
+    /// How attributes lie on the disk here.
+    pub(crate) fn meta(&self) -> Meta {
+        Meta::new(self.maps.clone())
     }
 
     pub(crate) fn sweep(&self) -> Result<usize, DriverError> {
@@ -263,7 +280,11 @@ impl Home {
         facts: &Facts,
     ) -> Result<Placed, DriverError> {
         let path = work.path().join(layer).join(FACTS);
-        write_facts(work, layer, facts).map_err(|error| DriverError::io("write", path, error))?;
+        write_facts(work, layer, facts).map_err(|error| DriverError::io("write", &path, error))?;
+        let meta = self.meta();
+        meta.give_to_root(work.fd(), layer.as_bytes())
+            .and_then(|()| meta.give_to_root(work.fd(), format!("{layer}/{FACTS}").as_bytes()))
+            .map_err(|error| DriverError::io("set the owner of", path, error))?;
         match rustix::fs::renameat(work.fd(), layer, self.fd(), id.as_str()) {
             Ok(()) => {}
             // A folder of a layer is never empty, so that none is ever replaced.
@@ -351,11 +372,15 @@ impl Home {
     }
 
     pub(crate) fn status(&self) -> Vec<(String, String)> {
-        vec![
+        let mut status = vec![
             ("Folder".to_owned(), self.path.display().to_string()),
             ("Backing file system".to_owned(), self.backing()),
             ("Ownership".to_owned(), self.ownership.to_string()),
-        ]
+        ];
+        if let Some(maps) = &self.maps {
+            status.push(("ID maps".to_owned(), maps.to_string()));
+        }
+        status
     }
 }
 
@@ -371,18 +396,19 @@ fn write_facts(work: &WorkFolder, layer: &str, facts: &Facts) -> io::Result<()> 
 }
 
 /// Makes a folder for our eyes only, unless it is there.
-fn make_folder(path: &Path) -> Result<(), DriverError> {
+fn make_folder(path: &Path, meta: &Meta) -> Result<(), DriverError> {
     match rustix::fs::mkdir(path, Mode::RWXU) {
         Ok(()) => rustix::fs::chmod(path, Mode::RWXU)
-            .map_err(|error| DriverError::io("set the mode of", path, error)),
+            .and_then(|()| meta.give_to_root(rustix::fs::CWD, path.as_os_str().as_bytes()))
+            .map_err(|error| DriverError::io("set mode and owner of", path, error)),
         Err(Errno::EXIST) => Ok(()),
         Err(Errno::NOENT) => match path
             .parent()
             .filter(|parent| !parent.as_os_str().is_empty())
         {
             Some(parent) if !parent.exists() => {
-                make_folder(parent)?;
-                make_folder(path)
+                make_folder(parent, meta)?;
+                make_folder(path, meta)
             }
             _ => Err(DriverError::io("create", path, Errno::NOENT)),
         },

@@ -38,6 +38,7 @@ mod error;
 mod files;
 mod home;
 mod id;
+mod id_maps;
 mod kept;
 mod mount;
 mod options;
@@ -54,6 +55,7 @@ pub use driver::{
 pub use error::{ApplyError, DriverError};
 pub use files::TreeFiles;
 pub use id::{CacheId, InvalidCacheId};
+pub use id_maps::{IdKind, IdMaps, IdRange, InvalidIdMaps};
 pub use kept::Kept;
 pub use mount::{Mount, MountInfo, MountRequest, unmount};
 pub use options::{DriverOptions, InvalidOwnership, Ownership};

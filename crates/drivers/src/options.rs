@@ -3,13 +3,19 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::id_maps::IdMaps;
+
 /// How owners, modes and devices of a layer lie on the disk. Fixed when a store is made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Ownership {
     /// As the layer says. Needs root.
     #[default]
     Real,
-    /// Shifted by id maps.
+    /// Shifted by [`IdMaps`]. Needs root.
+    ///
+    /// This goes for owners, for users and groups of access lists and for the root user of file
+    /// capabilities; attributes that only programs understand stay as they are. Shifted files are
+    /// what a container with these maps takes for its own.
     Mapped,
     /// All files are the user's own; what the layer says stands in an extended attribute.
     Recorded,
@@ -55,8 +61,10 @@ impl FromStr for Ownership {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct DriverOptions {
-    /// How owners lie on the disk. Only [`Ownership::Real`] is implemented.
+    /// How owners lie on the disk. [`Ownership::Recorded`] is not implemented.
     pub ownership: Ownership,
+    /// The maps of [`Ownership::Mapped`], always the same for one folder; none otherwise.
+    pub id_maps: Option<IdMaps>,
     /// Makes the driver's folder when it is missing. Default: yes.
     pub create: bool,
     /// Removes what dead processes left behind while opening. Default: yes.
@@ -69,6 +77,7 @@ impl Default for DriverOptions {
     fn default() -> Self {
         Self {
             ownership: Ownership::Real,
+            id_maps: None,
             create: true,
             sweep: true,
             old_mount_api: false,

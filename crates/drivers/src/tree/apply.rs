@@ -23,7 +23,6 @@ use super::positions::Positions;
 use super::special::{Special, special};
 use crate::error::{ApplyError, During, Origin, Trouble};
 use crate::kept::Kept;
-use crate::options::Ownership;
 
 /// The tree of a layer that is being filled, entry by entry in the order of the stream.
 ///
@@ -94,10 +93,8 @@ impl TreeDraft {
         work: OwnedFd,
         root: OwnedFd,
         path: Vec<u8>,
-        ownership: Ownership,
+        meta: Meta,
     ) -> Result<Self, Trouble> {
-        let meta = Meta::new(ownership)
-            .ok_or_else(|| Trouble::Refused(format!("ownership {ownership} is not implemented")))?;
         Ok(Self {
             tree: Tree::new(root, work.as_fd())?,
             meta,
@@ -189,7 +186,7 @@ impl TreeDraft {
         if last.is_empty() {
             // The root is a directory whatever an entry says.
             if matches!(metadata.kind, Kind::Directory | Kind::DumpDirectory) {
-                let attributes = Attributes::of_entry(metadata)?;
+                let attributes = self.meta.wanted(metadata)?;
                 self.note_described(b"", &attributes, metadata)?;
             }
             return work.keep();
@@ -256,7 +253,7 @@ impl TreeDraft {
 
     fn regular(&mut self, work: &mut Work<'_>, parent: &[u8], last: &[u8]) -> Result<(), Trouble> {
         let metadata = work.metadata;
-        let attributes = Attributes::of_entry(metadata)?;
+        let attributes = self.meta.wanted(metadata)?;
         let spot = self.spot(work, parent)?;
         let place = spot.at(last);
         let mode = Meta::creation_mode(&attributes);
@@ -313,7 +310,7 @@ impl TreeDraft {
         last: &[u8],
     ) -> Result<(), Trouble> {
         let metadata = work.metadata;
-        let attributes = Attributes::of_entry(metadata)?;
+        let attributes = self.meta.wanted(metadata)?;
         let spot = self.spot(work, parent)?;
         let place = spot.at(last);
         match rustix::fs::mkdirat(spot.dir(), last, place::DESCRIBED) {
@@ -366,7 +363,7 @@ impl TreeDraft {
         if metadata.link.is_empty() {
             return Err(Trouble::Refused("a symbolic link to nothing".to_owned()));
         }
-        let attributes = Attributes::of_entry(metadata)?;
+        let attributes = self.meta.wanted(metadata)?;
         let spot = self.spot(work, parent)?;
         let target = metadata.link.as_slice();
         self.create(work, &spot, last, |dir| {
@@ -385,7 +382,7 @@ impl TreeDraft {
         kind: FileType,
     ) -> Result<(), Trouble> {
         let metadata = work.metadata;
-        let attributes = Attributes::of_entry(metadata)?;
+        let attributes = self.meta.wanted(metadata)?;
         let device = if kind == FileType::Fifo {
             0
         } else {
@@ -409,7 +406,7 @@ impl TreeDraft {
         };
         let place = spot.at(hidden);
         let Some(stat) = handle::look(spot.dir(), hidden).during("look at", &place)? else {
-            return self.tree.make_whiteout(&spot, hidden);
+            return self.tree.make_whiteout(&self.meta, &spot, hidden);
         };
         if kind_of(&stat) != FileType::Directory {
             return Ok(());
@@ -419,7 +416,7 @@ impl TreeDraft {
         if self.tree.holds_nothing(spot.dir(), hidden, &stat, &place)? {
             self.tree
                 .displace(spot.dir(), hidden, &place, &mut |_, _, _| Ok(()))?;
-            return self.tree.make_whiteout(&spot, hidden);
+            return self.tree.make_whiteout(&self.meta, &spot, hidden);
         }
         if self.tree.is_opaque(fd.as_fd(), &place)? {
             return Ok(());
@@ -445,7 +442,7 @@ impl TreeDraft {
         else {
             return work.keep();
         };
-        let attributes = Attributes::of_entry(work.metadata)?;
+        let attributes = self.meta.wanted(work.metadata)?;
         let dir = match self.aufs.take() {
             Some(dir) => dir,
             None => {
@@ -479,7 +476,7 @@ impl TreeDraft {
         last: &[u8],
     ) -> Result<(), Trouble> {
         let metadata = work.metadata;
-        let attributes = Attributes::of_entry(metadata)?;
+        let attributes = self.meta.wanted(metadata)?;
         let spot = self.spot(work, parent)?;
         let target = name::place(&metadata.link);
         let (target_parent, target_last) = name::split(&target);

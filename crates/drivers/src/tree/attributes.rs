@@ -7,9 +7,11 @@ use lith_tarsplit::{Metadata, Timestamp};
 use rustix::fs::{Timespec, Timestamps, UTIME_OMIT};
 
 use super::log::{Decoder, Encoder};
-use crate::error::Trouble;
+use super::shift;
+use crate::error::{Trouble, shown};
+use crate::id_maps::{IdKind, IdMaps};
 
-/// What a file is besides its kind and content.
+/// What a file is besides its kind and content: all IDs are those that lie on the disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Attributes<'a> {
     pub(crate) uid: u32,
@@ -26,19 +28,28 @@ pub(crate) fn is_overlay_xattr(name: &[u8]) -> bool {
 }
 
 impl<'a> Attributes<'a> {
-    /// A directory that nothing describes.
-    pub(crate) fn of_nothing() -> Attributes<'static> {
-        Attributes {
-            uid: 0,
-            gid: 0,
+    /// A directory at `place` that nothing describes.
+    pub(crate) fn of_nothing(
+        maps: Option<&IdMaps>,
+        place: &[u8],
+    ) -> Result<Attributes<'static>, Trouble> {
+        let root = |kind| {
+            host(maps, kind, 0).map_err(|_| Trouble::UnmappedRoot {
+                kind,
+                path: shown(place).into(),
+            })
+        };
+        Ok(Attributes {
+            uid: root(IdKind::User)?,
+            gid: root(IdKind::Group)?,
             mode: 0o755,
             mtime: Timestamp::default(),
             xattrs: Cow::Borrowed(&[]),
-        }
+        })
     }
 
     /// What an entry says, or why no file can be like that.
-    pub(crate) fn of_entry(metadata: &'a Metadata) -> Result<Self, Trouble> {
+    pub(crate) fn of_entry(metadata: &'a Metadata, maps: Option<&IdMaps>) -> Result<Self, Trouble> {
         // The highest number means "leave it as it is" to chown.
         let id = |what: &str, id: u64| match u32::try_from(id) {
             Ok(id) if id != u32::MAX => Ok(id),
@@ -46,22 +57,19 @@ impl<'a> Attributes<'a> {
                 "{what} {id} is more than a file can have (expected at most 4294967294)"
             ))),
         };
-        let xattrs = if metadata
-            .xattrs
-            .iter()
-            .any(|(name, _)| is_overlay_xattr(name))
-        {
-            let kept = metadata
-                .xattrs
-                .iter()
-                .filter(|(name, _)| !is_overlay_xattr(name));
-            Cow::Owned(kept.cloned().collect())
-        } else {
-            Cow::Borrowed(metadata.xattrs.as_slice())
-        };
+        let mut xattrs = Cow::Borrowed(metadata.xattrs.as_slice());
+        if xattrs.iter().any(|(name, _)| is_overlay_xattr(name)) {
+            xattrs.to_mut().retain(|(name, _)| !is_overlay_xattr(name));
+        }
+        if let Some(maps) = maps.filter(|_| !xattrs.is_empty()) {
+            for (name, value) in xattrs.to_mut() {
+                shift::to_host(maps, name, value)?;
+            }
+        }
+        let (uid, gid) = (id("owner", metadata.uid)?, id("group", metadata.gid)?);
         Ok(Self {
-            uid: id("owner", metadata.uid)?,
-            gid: id("group", metadata.gid)?,
+            uid: host(maps, IdKind::User, uid)?,
+            gid: host(maps, IdKind::Group, gid)?,
             mode: metadata.mode & 0o7777,
             mtime: Timestamp {
                 nanos: metadata.mtime.nanos.min(999_999_999),
@@ -122,6 +130,14 @@ impl<'a> Attributes<'a> {
     }
 }
 
+/// Returns what an ID of a layer is on the disk.
+fn host(maps: Option<&IdMaps>, kind: IdKind, id: u32) -> Result<u32, Trouble> {
+    match maps {
+        Some(maps) => maps.to_host(kind, id).ok_or(Trouble::Unmapped { kind, id }),
+        None => Ok(id),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,9 +170,9 @@ mod tests {
             gid,
             ..Metadata::default()
         };
-        assert!(Attributes::of_entry(&entry(u64::from(u32::MAX), 0)).is_err());
-        assert!(Attributes::of_entry(&entry(0, 1 << 40)).is_err());
-        Attributes::of_entry(&entry(4_294_967_294, 0)).unwrap();
+        assert!(Attributes::of_entry(&entry(u64::from(u32::MAX), 0), None).is_err());
+        assert!(Attributes::of_entry(&entry(0, 1 << 40), None).is_err());
+        Attributes::of_entry(&entry(4_294_967_294, 0), None).unwrap();
     }
 
     #[test]
@@ -175,7 +191,10 @@ mod tests {
             xattrs,
             ..Metadata::default()
         };
-        let kept = Attributes::of_entry(&entry).unwrap().xattrs.into_owned();
+        let kept = Attributes::of_entry(&entry, None)
+            .unwrap()
+            .xattrs
+            .into_owned();
         assert_eq!(
             kept.iter().map(|(n, _)| n.as_slice()).collect::<Vec<_>>(),
             [&b"user.overlay"[..], b"user.x"]

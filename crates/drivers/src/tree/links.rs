@@ -71,7 +71,7 @@ impl TreeDraft {
             .number(metadata.position)
             .number(metadata.offset)
             .bytes(&metadata.path);
-        Attributes::of_entry(metadata)?.encode(&mut note);
+        self.meta.wanted(metadata)?.encode(&mut note);
         let start = self.links.push(&note.0).during("write", b"links")?;
         if place == target && in_draft {
             // It waits for itself already, and goes on doing so.

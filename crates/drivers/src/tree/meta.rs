@@ -1,20 +1,22 @@
 //! Owners, modes, extended attributes and times: read, kept in notes, put on files.
 //!
-//! Everything that depends on [`Ownership`] is here: another mode is another way to do what the
-//! methods of [`Meta`] do.
+//! Everything that depends on [`Ownership`](crate::Ownership) is here: another mode is another way
+//! to do what the methods of [`Meta`] do. Attributes that were read from the disk are put on
+//! other files as they are; only what entries say is shifted, once, in [`Meta::wanted`].
 
 use std::borrow::Cow;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 
-use lith_tarsplit::Timestamp;
+use lith_tarsplit::{Metadata, Timestamp};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, Stat, Uid, XattrFlags};
 use rustix::io::Errno;
 
 use super::attributes::{Attributes, is_overlay_xattr};
 use super::handle::{self, kind_of};
 use crate::error::{During, Trouble, shown};
-use crate::options::Ownership;
+use crate::id_maps::IdMaps;
 
 /// Labels that security modules put on every new file by themselves.
 fn is_label(name: &[u8]) -> bool {
@@ -22,17 +24,37 @@ fn is_label(name: &[u8]) -> bool {
 }
 
 /// Reads and writes attributes the way the store's ownership mode wants.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Meta {
+    /// How IDs of layers lie on the disk, unless as they are.
+    maps: Option<Arc<IdMaps>>,
     /// Extended attributes that the file system could not hold.
     pub(crate) skipped: u64,
 }
 
 impl Meta {
-    pub(crate) fn new(ownership: Ownership) -> Option<Self> {
-        match ownership {
-            Ownership::Real => Some(Self { skipped: 0 }),
-            Ownership::Mapped | Ownership::Recorded => None,
+    pub(crate) fn new(maps: Option<Arc<IdMaps>>) -> Self {
+        Self { maps, skipped: 0 }
+    }
+
+    /// Returns what the file of an entry is to be like.
+    pub(crate) fn wanted<'a>(&self, metadata: &'a Metadata) -> Result<Attributes<'a>, Trouble> {
+        Attributes::of_entry(metadata, self.maps.as_deref())
+    }
+
+    /// Returns what a directory that nothing describes is to be like.
+    pub(crate) fn plain_directory(&self, place: &[u8]) -> Result<Attributes<'static>, Trouble> {
+        Attributes::of_nothing(self.maps.as_deref(), place)
+    }
+
+    /// Gives a file that no layer describes to the root user of the layers.
+    pub(crate) fn give_to_root(&self, dir: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
+        match self.maps.as_ref().and_then(|maps| maps.root()) {
+            Some((uid, gid)) => {
+                let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+                rustix::fs::chownat(dir, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
+            }
+            None => Ok(()),
         }
     }
 

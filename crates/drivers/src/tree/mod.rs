@@ -15,6 +15,7 @@ mod place;
 mod positions;
 pub(crate) mod remove;
 pub(crate) mod settle;
+mod shift;
 mod special;
 pub(crate) mod walk;
 

@@ -8,6 +8,7 @@ use rustix::io::Errno;
 
 use super::handle::{self, kind_of};
 use super::log::{Encoder, Log};
+use super::meta::Meta;
 use super::name;
 use super::remove;
 use super::walk::{Step, Walk};
@@ -328,7 +329,12 @@ impl Tree {
     }
 
     /// Hides a name of lower layers; the name must be free.
-    pub(crate) fn make_whiteout(&mut self, spot: &Spot, last: &[u8]) -> Result<(), Trouble> {
+    pub(crate) fn make_whiteout(
+        &mut self,
+        meta: &Meta,
+        spot: &Spot,
+        last: &[u8],
+    ) -> Result<(), Trouble> {
         let place = spot.at(last);
         let made = rustix::fs::mknodat(
             spot.dir(),
@@ -338,6 +344,8 @@ impl Tree {
             0,
         );
         made.during("create a whiteout at", &place)?;
+        meta.give_to_root(spot.dir(), last)
+            .during("set the owner of", &place)?;
         self.note_hiding(NOTE_WHITEOUT, &place)
     }
 

@@ -1,6 +1,7 @@
 //! What a draft could not know before its parent was known.
 
-use std::os::fd::AsFd;
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{AtFlags, FileType, Mode};
 use rustix::io::Errno;
@@ -122,6 +123,7 @@ impl TreeDraft {
 
     /// Gives directories their attributes, in the order of the stream: the last word counts.
     fn settle_directories(&mut self, merged: &mut MergedView) -> Result<(), ApplyError> {
+        let mut unowned = Unowned::default();
         let mut notes = self
             .tree
             .directories
@@ -153,17 +155,28 @@ impl TreeDraft {
                     .map_err(Trouble::of_draft)?;
                 let done = self.finish_directory(place, &attributes);
                 done.map_err(|trouble| trouble.of_entry(&origin))?;
+                unowned.forget(place);
             } else if kind == NOTE_FRESH {
-                let fresh = Attributes::of_nothing();
-                self.finish_directory(place, &fresh)
+                self.settle_fresh(place, &mut unowned)
                     .map_err(Trouble::of_draft)?;
             } else {
                 let from = note.number().during("read", b"directories");
-                from.and_then(|from| self.settle_implied(place, from, merged))
+                from.and_then(|from| self.settle_implied(place, from, merged, &mut unowned))
                     .map_err(Trouble::of_draft)?;
             }
         }
-        Ok(())
+        unowned.check().map_err(Trouble::of_draft)
+    }
+
+    /// Makes a directory that neither an entry nor a lower layer describes be like any such.
+    fn settle_fresh(&mut self, place: &[u8], unowned: &mut Unowned) -> Result<(), Trouble> {
+        let Some(fd) = self.open_directory(place)? else {
+            return Ok(());
+        };
+        match unowned.note(place, self.meta.plain_directory(place))? {
+            Some(attributes) => self.meta.finish_directory(fd.as_fd(), &attributes, place),
+            None => Ok(()),
+        }
     }
 
     /// Gives directories that nothing describes the attributes of those below: all on the way to
@@ -173,11 +186,15 @@ impl TreeDraft {
         place: &[u8],
         from: u64,
         merged: &mut MergedView,
+        unowned: &mut Unowned,
     ) -> Result<(), Trouble> {
         if place.is_empty() {
             // An opaque root still is the root of the layers below.
-            let attributes = attributes_of(merged.lower.look(b"")?.as_ref(), b"")?;
-            return self.finish_directory(b"", &attributes);
+            let below = merged.lower.look(b"")?;
+            return match unowned.note(b"", attributes_of(&self.meta, below.as_ref(), b""))? {
+                Some(attributes) => self.finish_directory(b"", &attributes),
+                None => Ok(()),
+            };
         }
         let from = usize::try_from(from).unwrap_or(usize::MAX);
         let (above, made) = place.split_at(from.min(place.len()));
@@ -202,8 +219,10 @@ impl TreeDraft {
             let found = found.filter(|found| found.kind() == FileType::Directory);
             // Where there is no directory, there is none further down.
             beneath = found.is_some();
-            let attributes = attributes_of(found.as_ref(), &here)?;
-            self.meta.finish_directory(at.as_fd(), &attributes, &here)?;
+            let attributes = attributes_of(&self.meta, found.as_ref(), &here);
+            if let Some(attributes) = unowned.note(&here, attributes)? {
+                self.meta.finish_directory(at.as_fd(), &attributes, &here)?;
+            }
         }
         Ok(())
     }
@@ -213,20 +232,65 @@ impl TreeDraft {
         place: &[u8],
         attributes: &Attributes<'_>,
     ) -> Result<(), Trouble> {
+        match self.open_directory(place)? {
+            Some(fd) => self.meta.finish_directory(fd.as_fd(), attributes, place),
+            None => Ok(()),
+        }
+    }
+
+    /// Opens a directory of the draft, unless a later entry has displaced it.
+    fn open_directory(&self, place: &[u8]) -> Result<Option<OwnedFd>, Trouble> {
         match handle::open_below(self.tree.root(), place, handle::LISTING) {
-            Ok(fd) => self.meta.finish_directory(fd.as_fd(), attributes, place),
-            // Displaced by a later entry.
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(()),
-            Err(other) => Err(other).during("open", place),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
+            fd => fd.map(Some).during("open", place),
         }
     }
 }
 
-fn attributes_of(found: Option<&Found>, place: &[u8]) -> Result<Attributes<'static>, Trouble> {
+/// Directories that would be root's where the ID maps have no root: an entry that comes later may
+/// still describe them.
+#[derive(Debug, Default)]
+struct Unowned(BTreeMap<Vec<u8>, Trouble>);
+
+impl Unowned {
+    /// Returns the attributes for a directory, or notes that there are none so far.
+    fn note(
+        &mut self,
+        place: &[u8],
+        attributes: Result<Attributes<'static>, Trouble>,
+    ) -> Result<Option<Attributes<'static>>, Trouble> {
+        match attributes {
+            Err(trouble @ Trouble::UnmappedRoot { .. }) => {
+                self.0.insert(place.to_vec(), trouble);
+                Ok(None)
+            }
+            attributes => {
+                self.forget(place);
+                attributes.map(Some)
+            }
+        }
+    }
+
+    fn forget(&mut self, place: &[u8]) {
+        if !self.0.is_empty() {
+            self.0.remove(place);
+        }
+    }
+
+    fn check(self) -> Result<(), Trouble> {
+        self.0.into_values().next().map_or(Ok(()), Err)
+    }
+}
+
+fn attributes_of(
+    meta: &Meta,
+    found: Option<&Found>,
+    place: &[u8],
+) -> Result<Attributes<'static>, Trouble> {
     match found {
         Some(found) if found.kind() == FileType::Directory => {
             Meta::read(found.node.as_fd(), &found.stat).during("read the attributes of", place)
         }
-        _ => Ok(Attributes::of_nothing()),
+        _ => meta.plain_directory(place),
     }
 }

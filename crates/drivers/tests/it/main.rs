@@ -13,6 +13,7 @@ mod hostile;
 mod layers;
 mod links;
 mod mounts;
+mod owners;
 mod peers;
 mod property;
 mod support;
