@@ -5,12 +5,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, Stat};
 use rustix::io::Errno;
 
-use super::apply::TreeDraft;
+use super::draft::TreeDraft;
 use super::handle;
+use super::hiding::is_opaque;
 use super::lower::LowerView;
 use super::meta::Meta;
 use super::name;
-use super::place::is_opaque;
 use super::walk::{Step, Trail, Walk};
 use crate::error::{During, Trouble};
 

@@ -9,13 +9,14 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::fs::{AtFlags, FileType, Mode, Stat, Timespec, Timestamps};
 use rustix::io::Errno;
 
-use super::apply::{TreeDraft, Work};
 use super::attributes::Attributes;
+use super::draft::TreeDraft;
 use super::handle::{self, kind_of};
 use super::log::{Decoder, Encoder};
 use super::lower::Found;
 use super::merged::MergedView;
 use super::name;
+use super::payload::Work;
 use super::place::Spot;
 use crate::error::{ApplyError, During, Origin, Trouble, shown};
 

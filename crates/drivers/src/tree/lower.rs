@@ -7,9 +7,9 @@ use rustix::fs::{FileType, Mode, Stat};
 use rustix::io::Errno;
 
 use super::handle::{self, kind_of};
+use super::hiding::is_opaque;
 use super::merged::resolve;
 use super::name;
-use super::place::is_opaque;
 use crate::error::{During, Trouble};
 
 /// A stack of layer trees, topmost first, read as an overlay mount would show them: the upper

@@ -4,7 +4,7 @@ use rustix::fs::FileType;
 
 use super::lower::{Found, LowerView, Seen};
 use super::name;
-use super::place::{MOST_LINKS, MOST_PARTS};
+use super::way::{MOST_LINKS, MOST_PARTS};
 use crate::error::{During, Trouble};
 
 /// A draft on top of layers.

@@ -1,30 +1,17 @@
-//! The tree of a draft: where an entry goes, and what has to make way for it.
+//! The tree of a draft: where an entry goes.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, FileType, Mode, Stat, XattrFlags};
+use rustix::fs::{FileType, Mode, Stat};
 use rustix::io::Errno;
 
+use super::displace::Displaced;
 use super::handle::{self, kind_of};
 use super::log::{Encoder, Log};
-use super::meta::Meta;
 use super::name;
-use super::remove;
-use super::walk::{Step, Walk};
+use super::way::{MOST_LINKS, Way, make};
 use crate::error::{During, Trouble};
-
-/// What makes a directory hide those of lower layers.
-pub(crate) const OPAQUE: &str = "trusted.overlay.opaque";
-
-/// More links than this in one name: they lead in a circle.
-pub(crate) const MOST_LINKS: u32 = 40;
-/// So many parts may come from links while one name is followed; or a small layer of links that
-/// lead back and forth could keep us busy for days.
-pub(crate) const MOST_PARTS: usize = 1000;
-/// No place is deeper or longer than this (Linux takes paths of half the depth at once).
-const DEEPEST: usize = 8192;
-const LONGEST: usize = 64 * 1024;
 
 /// A directory of the draft.
 #[derive(Clone, Debug)]
@@ -69,22 +56,12 @@ pub(crate) const NOTE_FRESH: u8 = 2;
 /// While a draft is filled, directories that an entry described carry the sticky bit (which no
 /// umask takes away), others do not.
 pub(crate) const DESCRIBED: Mode = Mode::RWXU.union(Mode::SVTX);
-/// And of the others, those that were looked into, and hold more than whiteouts, this one.
-const HOLDS_SOMETHING: Mode = Mode::RWXU.union(Mode::XOTH);
-/// First byte of a note about what the draft hides of lower layers.
-pub(crate) const NOTE_WHITEOUT: u8 = 0;
-pub(crate) const NOTE_OPAQUE: u8 = 1;
-
-/// What is told of a file that has to make way: its directory, its name, its place.
-pub(crate) type Displaced<'a> =
-    &'a mut dyn FnMut(BorrowedFd<'_>, &[u8], &[u8]) -> Result<(), Trouble>;
-
 /// The tree of a draft.
 #[derive(Debug)]
 pub(crate) struct Tree {
     root: Arc<OwnedFd>,
     /// The directory used last, under the name it was asked for by.
-    held: Option<(Vec<u8>, Spot)>,
+    pub(super) held: Option<(Vec<u8>, Spot)>,
     /// Directories, in the order they were made or described.
     pub(crate) directories: Log,
     /// Whiteouts and opaque directories.
@@ -307,251 +284,9 @@ impl Tree {
             .during("write", b"directories")
             .map(drop)
     }
-
-    /// Makes a directory hide what lower layers have in it.
-    pub(crate) fn make_opaque(&mut self, dir: BorrowedFd<'_>, place: &[u8]) -> Result<(), Trouble> {
-        if place.is_empty() {
-            self.opaque_root = true;
-            return Ok(());
-        }
-        let path = handle::magic_path(dir);
-        rustix::fs::setxattr(path.as_str(), OPAQUE, b"y", XattrFlags::empty())
-            .during("make opaque", place)?;
-        self.note_hiding(NOTE_OPAQUE, place)
-    }
-
-    /// Returns whether a directory of the draft hides what lower layers have in it.
-    pub(crate) fn is_opaque(&self, dir: BorrowedFd<'_>, place: &[u8]) -> Result<bool, Trouble> {
-        if place.is_empty() {
-            return Ok(self.opaque_root);
-        }
-        is_opaque(dir).during("look at", place)
-    }
-
-    /// Hides a name of lower layers; the name must be free.
-    pub(crate) fn make_whiteout(
-        &mut self,
-        meta: &Meta,
-        spot: &Spot,
-        last: &[u8],
-    ) -> Result<(), Trouble> {
-        let place = spot.at(last);
-        let made = rustix::fs::mknodat(
-            spot.dir(),
-            last,
-            FileType::CharacterDevice,
-            Mode::empty(),
-            0,
-        );
-        made.during("create a whiteout at", &place)?;
-        meta.give_to_root(spot.dir(), last)
-            .during("set the owner of", &place)?;
-        self.note_hiding(NOTE_WHITEOUT, &place)
-    }
-
-    fn note_hiding(&mut self, note: u8, place: &[u8]) -> Result<(), Trouble> {
-        let mut encoder = Encoder::default();
-        encoder.byte(note).bytes(place);
-        self.hiding
-            .push(&encoder.0)
-            .during("write", b"hiding")
-            .map(drop)
-    }
-
-    /// Returns whether a directory that no entry described holds nothing but whiteouts and other
-    /// such directories.
-    pub(crate) fn holds_nothing(
-        &self,
-        dir: BorrowedFd<'_>,
-        last: &[u8],
-        stat: &Stat,
-        place: &[u8],
-    ) -> Result<bool, Trouble> {
-        if is_described(stat) || stat.st_mode & Mode::XOTH.bits() != 0 {
-            return Ok(false);
-        }
-        let nothing = self.looks_empty(dir, last).during("look into", place)?;
-        if !nothing {
-            // Once is enough: what is there stays, or makes way for something else.
-            let fd = rustix::fs::openat(dir, last, handle::DIRECTORY, Mode::empty());
-            let fd = fd.during("open", place)?;
-            rustix::fs::chmod(handle::magic_path(fd.as_fd()).as_str(), HOLDS_SOMETHING)
-                .during("set the mode of", place)?;
-        }
-        Ok(nothing)
-    }
-
-    fn looks_empty(&self, dir: BorrowedFd<'_>, last: &[u8]) -> std::io::Result<bool> {
-        let open = |dir: BorrowedFd<'_>, name: &[u8]| {
-            rustix::fs::openat(dir, name, handle::LISTING, Mode::empty())
-                .map_err(std::io::Error::from)
-        };
-        let mut walk = Walk::new(open(dir, last)?)?;
-        while let Some(step) = walk.next()? {
-            let Step::Entry(name, kind) = step else {
-                continue;
-            };
-            let stat = rustix::fs::statat(walk.dir()?, name.as_slice(), AtFlags::SYMLINK_NOFOLLOW)?;
-            if kind == FileType::Directory && !is_described(&stat) {
-                let fd = open(walk.dir()?, &name)?;
-                walk.enter(&name, fd)?;
-            } else if !handle::is_whiteout(&stat) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    /// Removes what stands at a name. Files that hold payloads are told of first.
-    pub(crate) fn displace(
-        &mut self,
-        dir: BorrowedFd<'_>,
-        last: &[u8],
-        place: &[u8],
-        displaced: Displaced<'_>,
-    ) -> Result<Option<Stat>, Trouble> {
-        let Some(stat) = handle::look(dir, last).during("look at", place)? else {
-            return Ok(None);
-        };
-        match kind_of(&stat) {
-            FileType::RegularFile => {
-                displaced(dir, last, place)?;
-                unlink(dir, last).during("remove", place)?;
-            }
-            FileType::Directory => {
-                self.held = None;
-                remove::remove_telling(dir, last, &mut |dir, name, below| {
-                    displaced(dir, name, &name::join(place, below)).map_err(Removal::Told)
-                })
-                .map_err(|error| match error {
-                    Removal::Told(trouble) => trouble,
-                    Removal::Failed(source) => Trouble::Io {
-                        action: "remove",
-                        path: crate::error::shown(place).into(),
-                        source,
-                    },
-                })?;
-            }
-            _ => {
-                // A link may be on the way to the directory used last.
-                self.held = None;
-                unlink(dir, last).during("remove", place)?;
-            }
-        }
-        Ok(Some(stat))
-    }
-}
-
-/// A name on its way to a place.
-#[derive(Debug)]
-struct Way {
-    /// Parts still to go, nearest last.
-    ahead: Vec<Vec<u8>>,
-    /// The directory reached so far, and where it lies.
-    at: OwnedFd,
-    place: Vec<u8>,
-    depth: usize,
-    links: u32,
-    /// How many parts came from links.
-    parts: usize,
-    /// Length of the place below which all directories were made just now.
-    made_from: Option<usize>,
-}
-
-impl Way {
-    fn new(path: &[u8], root: OwnedFd) -> Self {
-        let ahead = name::parts(path).rev().map(<[u8]>::to_vec).collect();
-        Self {
-            ahead,
-            at: root,
-            place: Vec::new(),
-            depth: 0,
-            links: 0,
-            parts: 0,
-            made_from: None,
-        }
-    }
-
-    fn next_part(&mut self) -> Result<Option<Vec<u8>>, Trouble> {
-        if self.parts > MOST_PARTS {
-            return Err(Trouble::Refused(format!(
-                "its links lead through more than {MOST_PARTS} names"
-            )));
-        }
-        while let Some(part) = self.ahead.pop() {
-            if part != b"." {
-                return Ok(Some(part));
-            }
-        }
-        Ok(None)
-    }
-
-    fn here(&self, part: &[u8]) -> Vec<u8> {
-        name::join(&self.place, part)
-    }
-
-    fn go(&mut self, fd: OwnedFd, part: &[u8]) {
-        self.at = fd;
-        self.depth += 1;
-        name::push(&mut self.place, part);
-    }
-
-    fn follow(&mut self, target: &[u8]) {
-        self.links += 1;
-        let before = self.ahead.len();
-        self.ahead
-            .extend(name::parts(target).rev().map(<[u8]>::to_vec));
-        self.parts += self.ahead.len() - before;
-    }
-
-    fn check_depth(&self) -> Result<(), Trouble> {
-        if self.depth <= DEEPEST && self.place.len() <= LONGEST {
-            return Ok(());
-        }
-        Err(Trouble::Refused(format!(
-            "its directory is deeper than {DEEPEST} levels or its path longer than {LONGEST} bytes"
-        )))
-    }
-}
-
-fn make(way: &Way, part: &[u8]) -> Result<OwnedFd, Trouble> {
-    rustix::fs::mkdirat(&way.at, part, Mode::RWXU)
-        .and_then(|()| rustix::fs::openat(&way.at, part, handle::DIRECTORY, Mode::empty()))
-        .map_err(|error| (error, way.here(part)))
-        .or_else(|(error, here)| Err(error).during("create", &here))
 }
 
 /// Returns whether an entry described this directory of a draft.
 pub(crate) fn is_described(stat: &Stat) -> bool {
     stat.st_mode & Mode::SVTX.bits() != 0
-}
-
-enum Removal {
-    Told(Trouble),
-    Failed(std::io::Error),
-}
-
-impl From<std::io::Error> for Removal {
-    fn from(error: std::io::Error) -> Self {
-        Self::Failed(error)
-    }
-}
-
-fn unlink(dir: BorrowedFd<'_>, last: &[u8]) -> Result<(), Errno> {
-    match rustix::fs::unlinkat(dir, last, AtFlags::empty()) {
-        // The payload was moved away.
-        Err(Errno::NOENT) => Ok(()),
-        done => done,
-    }
-}
-
-/// Returns whether a directory, by a handle of any kind, hides those below it.
-pub(crate) fn is_opaque(dir: BorrowedFd<'_>) -> Result<bool, Errno> {
-    let mut value = [0; 8];
-    match rustix::fs::getxattr(handle::magic_path(dir).as_str(), OPAQUE, &mut value) {
-        Ok(length) => Ok(value.get(..length) == Some(b"y")),
-        // Only this user's namespace can not see it, or nobody set it.
-        Err(Errno::NODATA | Errno::NOTSUP | Errno::RANGE) => Ok(false),
-        Err(other) => Err(other),
-    }
 }

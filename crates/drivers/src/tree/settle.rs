@@ -6,15 +6,16 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode};
 use rustix::io::Errno;
 
-use super::apply::TreeDraft;
 use super::attributes::Attributes;
+use super::draft::TreeDraft;
 use super::handle;
+use super::hiding::{NOTE_OPAQUE, NOTE_WHITEOUT, OPAQUE};
 use super::log::Decoder;
 use super::lower::{Found, LowerView};
 use super::merged::MergedView;
 use super::meta::Meta;
 use super::name;
-use super::place::{NOTE_DESCRIBED, NOTE_FRESH, NOTE_OPAQUE, NOTE_WHITEOUT, OPAQUE};
+use super::place::{NOTE_DESCRIBED, NOTE_FRESH};
 use crate::error::{ApplyError, During, Origin, Trouble};
 
 /// How a layer lies in its driver.
