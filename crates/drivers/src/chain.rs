@@ -8,7 +8,8 @@
 use std::collections::HashSet;
 
 use crate::error::DriverError;
-use crate::home::{Facts, Home};
+use crate::facts::Facts;
+use crate::home::Home;
 use crate::id::CacheId;
 
 /// So many layers stand in a note, the parent included.

@@ -7,7 +7,8 @@ use rustix::fs::Mode;
 
 use crate::driver::{Draft, DraftBody, Parent, Parked, Placed};
 use crate::error::{DriverError, Trouble};
-use crate::home::{Facts, Home};
+use crate::facts::Facts;
+use crate::home::Home;
 use crate::id::CacheId;
 use crate::tree::handle;
 use crate::tree::lower::LowerView;

@@ -8,19 +8,18 @@
 //! ```
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{FileType, Mode};
 use rustix::io::Errno;
-use serde::{Deserialize, Serialize};
 
 use crate::driver::Placed;
 use crate::error::DriverError;
+use crate::facts::{self, FACTS, Facts};
 use crate::files::TreeFiles;
 use crate::id::CacheId;
 use crate::id_maps::IdMaps;
@@ -30,37 +29,6 @@ use crate::options::{DriverOptions, Ownership};
 use crate::tree::handle;
 use crate::tree::meta::Meta;
 use crate::work::{self, Shops, WorkFolder};
-
-const FACTS: &str = "layer.json";
-const VERSION: u32 = 1;
-/// A facts file that is longer than this is none of ours.
-const LONGEST_FACTS: u64 = 64 * 1024;
-
-/// What a driver must know of a layer besides its files.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Facts {
-    version: u32,
-    /// The layer it stands on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) parent: Option<String>,
-    /// Some of those further down, nearest first: see `chain`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) lowers: Vec<String>,
-    /// Nothing of the layers below shows.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub(crate) opaque: bool,
-}
-
-impl Facts {
-    pub(crate) fn new(parent: Option<&CacheId>, lowers: Vec<String>, opaque: bool) -> Self {
-        Self {
-            version: VERSION,
-            parent: parent.map(CacheId::to_string),
-            lowers,
-            opaque,
-        }
-    }
-}
 
 /// A driver's folder.
 #[derive(Debug)]
@@ -232,45 +200,6 @@ impl Home {
         self.open_tree(id).map(TreeFiles::new)
     }
 
-    pub(crate) fn facts(&self, id: &CacheId) -> Result<Facts, DriverError> {
-        let place = format!("{id}/{FACTS}");
-        let fd = match handle::open_below(self.fd(), place.as_bytes(), handle::READ) {
-            Err(Errno::NOENT) if !self.exists(id)? => return Err(self.missing(id)),
-            fd => fd,
-        };
-        let path = self.path.join(place);
-        let damaged = |reason: String| DriverError::Damaged {
-            id: id.clone(),
-            path: path.clone(),
-            reason,
-        };
-        let mut text = Vec::new();
-        let file = File::from(fd.map_err(|error| damaged(format!("cannot be opened: {error}")))?);
-        file.take(LONGEST_FACTS)
-            .read_to_end(&mut text)
-            .map_err(|error| DriverError::io("read", &path, error))?;
-        let facts: Facts =
-            serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
-        if facts.version != VERSION {
-            return Err(damaged(format!(
-                "version {} (expected {VERSION})",
-                facts.version
-            )));
-        }
-        Ok(facts)
-    }
-
-    /// Reads an ID that stands in a layer's facts.
-    pub(crate) fn id_in_facts(&self, id: &CacheId, found: &str) -> Result<CacheId, DriverError> {
-        found
-            .parse()
-            .map_err(|error: crate::id::InvalidCacheId| DriverError::Damaged {
-                id: id.clone(),
-                path: self.layer_path(id).join(FACTS),
-                reason: error.to_string(),
-            })
-    }
-
     /// Makes the folder `layer` of a work folder the layer `id`.
     pub(crate) fn publish(
         &self,
@@ -280,7 +209,7 @@ impl Home {
         facts: &Facts,
     ) -> Result<Placed, DriverError> {
         let path = work.path().join(layer).join(FACTS);
-        write_facts(work, layer, facts).map_err(|error| DriverError::io("write", &path, error))?;
+        facts::write(work, layer, facts).map_err(|error| DriverError::io("write", &path, error))?;
         let meta = self.meta();
         meta.give_to_root(work.fd(), layer.as_bytes())
             .and_then(|()| meta.give_to_root(work.fd(), format!("{layer}/{FACTS}").as_bytes()))
@@ -382,17 +311,6 @@ impl Home {
         }
         status
     }
-}
-
-fn write_facts(work: &WorkFolder, layer: &str, facts: &Facts) -> io::Result<()> {
-    let mut text = serde_json::to_vec(facts).map_err(io::Error::other)?;
-    text.push(b'\n');
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let path = format!("{layer}/{FACTS}");
-    let fd = rustix::fs::openat(work.fd(), path, flags, Mode::RUSR | Mode::WUSR)?;
-    let mut file = File::from(fd);
-    file.write_all(&text)?;
-    file.sync_all()
 }
 
 /// Makes a folder for our eyes only, unless it is there.

@@ -35,6 +35,7 @@ mod diff_size;
 mod draft;
 mod driver;
 mod error;
+mod facts;
 mod files;
 mod home;
 mod id;
