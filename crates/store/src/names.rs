@@ -118,9 +118,33 @@ impl Store {
         session: &Session,
         name: &Reference,
     ) -> Result<Option<ImageId>, NameError> {
+        self.remove_name_if(session, name, |_| true)
+    }
+
+    /// Removes a name if it points to `image`: whoever decided to remove it may have seen it
+    /// before somebody moved it. Tells whether it did.
+    ///
+    /// # Errors
+    /// The index's and the file system's.
+    pub fn remove_name_of(
+        &self,
+        session: &Session,
+        name: &Reference,
+        image: &ImageId,
+    ) -> Result<bool, NameError> {
+        let removed = self.remove_name_if(session, name, |found| found == image)?;
+        Ok(removed.is_some())
+    }
+
+    fn remove_name_if(
+        &self,
+        session: &Session,
+        name: &Reference,
+        fits: impl Fn(&ImageId) -> bool,
+    ) -> Result<Option<ImageId>, NameError> {
         let _lock = self.lock_name(name)?;
         let before = self.index().read("find name", |view| find(view, name))?;
-        let Some(image) = before else {
+        let Some(image) = before.filter(fits) else {
             return Ok(None);
         };
         let intent = session.note(&Intent::Name { name: name.clone() })?;
