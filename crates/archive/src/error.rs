@@ -15,6 +15,8 @@ use lith_store::{
 use crate::Format;
 pub use crate::config::ConfigError;
 use crate::oci::DocumentError;
+use crate::prune::PruneReport;
+use crate::remove::RemoveReport;
 
 /// Why an archive could not be loaded. The store is as it was before.
 #[derive(Debug, thiserror::Error)]
@@ -591,6 +593,40 @@ pub enum RemoveError {
         /// Its names.
         names: Vec<String>,
     },
+    /// It would go while it shows somewhere.
+    #[error(
+        "image {image} is mounted at {}: unmount it first, or force that; its layers then stay \
+         until it is unmounted",
+        join(&places.iter().map(|place| place.display()).collect::<Vec<_>>())
+    )]
+    Mounted {
+        /// The image.
+        image: ImageId,
+        /// Where.
+        places: Vec<PathBuf>,
+    },
+    /// Something failed, or somebody asked the work to stop, after the first step.
+    #[error("stopped before all was done")]
+    Stopped {
+        /// What was done until then.
+        done: Box<RemoveReport>,
+        /// Why it was not all.
+        source: Box<RemoveError>,
+    },
+    /// As [`RemoveError::Stopped`], when everything that nobody needs was to go.
+    #[error("stopped before all was done")]
+    Pruned {
+        /// What was done until then.
+        done: Box<PruneReport>,
+        /// Why it was not all.
+        source: Box<RemoveError>,
+    },
+    /// Somebody asked the work to stop.
+    #[error("the work was cancelled")]
+    Cancelled,
+    /// The graph's reason.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
     /// A layer could not be deleted.
     #[error(transparent)]
     Delete(#[from] DeleteError),

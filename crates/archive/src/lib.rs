@@ -1,8 +1,9 @@
-//! Image formats in and out: load, select, save, remove.
+//! Image formats in and out: load, select, save, remove, prune.
 //!
 //! [`load`] takes an archive from a file or a pipe into a store, all of it or nothing;
 //! [`select()`] finds images as people name them and holds their layers; [`save`] writes
-//! them to an archive again, every layer byte for byte; [`remove`] takes them out. What is read
+//! them to an archive again, every layer byte for byte; [`remove`] takes them out, [`prune()`]
+//! takes out what nobody needs, and [`tree()`] shows which layers serve which images. What is read
 //! today is the docker-archive of docker, podman and skopeo, compressed or not; what is
 //! written is its default layout. [`DockerArchiveWriter`] can be used alone.
 //!
@@ -30,21 +31,28 @@
 
 mod compress;
 mod config;
+mod disk;
 mod docker_archive;
 mod docker_dir;
 mod error;
 mod format;
+mod ids;
 mod images;
 mod input;
 mod json;
+mod kept;
 mod load;
+mod mounted;
 pub mod oci;
+mod prune;
 mod remove;
 mod save;
 mod select;
 mod sink;
 mod source;
+mod taking;
 mod tar_writer;
+mod tree;
 
 pub use compress::{LayerCompression, ParseCompressionError};
 pub use docker_archive::DockerArchiveWriter;
@@ -53,8 +61,12 @@ pub use error::{ConfigError, LoadError, RemoveError, SaveError, SelectError, Wri
 pub use format::{DockerLayout, Format, ParseFormatError, ParseLayoutError, Target};
 pub use images::ArchiveImage;
 pub use input::Input;
+pub use kept::{Because, Item, Kept};
 pub use load::{LoadOptions, LoadReport, LoadedImage, load};
+pub use mounted::{MountedImage, mounts};
 pub use oci::write::{OciArchiveWriter, OciDirWriter};
-pub use remove::{Kept, RemoveReport, remove, untag};
+pub use prune::{PruneOptions, PruneReport, PrunedImage, PrunedLayer, prune};
+pub use remove::{RemoveOptions, RemoveReport, remove, untag};
 pub use save::{SaveOptions, SaveReport, save};
 pub use select::{Resolved, SelectedImage, Selection, resolve, resolve_one, select, select_single};
+pub use tree::{Forest, Totals, TreeImage, TreeLayer, tree};

@@ -1,13 +1,24 @@
-//! Taking names and images out of the store.
+//! Taking names and images out of the store, as somebody asked.
 
-use std::fmt;
+use std::collections::{BTreeMap, BTreeSet};
 
-use lith_graph::Graph;
-use lith_store::{EventKind, ImageId, LayerId, Reference, Session, Store};
+use lith_graph::{Graph, Observer};
+use lith_store::{ImageId, LayerId, Reference, Store};
 use serde::{Serialize, Serializer};
 
+use crate::kept::{Because, Item, Kept};
 use crate::select::{self, Resolved};
-use crate::{RemoveError, SelectError};
+use crate::taking::{TakenImage, Taking};
+use crate::{RemoveError, SelectError, ids, mounted};
+
+/// How images are removed.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct RemoveOptions {
+    /// By its ID also an image that has several names, and one that is mounted: its layers
+    /// then stay until they are unmounted.
+    pub force: bool,
+}
 
 /// What was removed, and what stays.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -19,41 +30,10 @@ pub struct RemoveReport {
     /// Images that are gone.
     pub deleted: Vec<ImageId>,
     /// Layers that are gone because nobody needs them any more.
+    #[serde(serialize_with = "ids::list")]
     pub layers: Vec<LayerId>,
     /// What stays though it was asked for or belonged to what was.
     pub kept: Vec<Kept>,
-}
-
-/// Something that stays.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(tag = "kind", rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum Kept {
-    /// An image that has further names.
-    Image {
-        /// The image.
-        id: ImageId,
-        /// Its names.
-        names: Vec<String>,
-    },
-    /// A layer that others need.
-    Layer {
-        /// The layer.
-        id: LayerId,
-        /// Why it stays, as a part of a sentence.
-        reason: String,
-    },
-}
-
-impl fmt::Display for Kept {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Image { id, names } => {
-                write!(f, "image {id}: it is still named {}", names.join(", "))
-            }
-            Self::Layer { id, reason } => write!(f, "layer {id}: {reason}"),
-        }
-    }
 }
 
 fn pairs<S: Serializer>(list: &[(Reference, ImageId)], out: S) -> Result<S::Ok, S::Error> {
@@ -71,85 +51,111 @@ fn pairs<S: Serializer>(list: &[(Reference, ImageId)], out: S) -> Result<S::Ok, 
 /// Removes images by name or ID.
 ///
 /// By name: that name, and the image with its last one. A name without a tag means `latest`.
-/// By ID: an image that has one name or none, else only with `force`. Then all layers that
-/// nobody needs any more.
+/// By ID: an image that has one name or none, else only with force. Then all layers that
+/// nobody needs any more. Layers that a session holds, a save at work say, stay until it ends.
 ///
 /// # Errors
 /// Before anything is removed: what is not there, what is not clear, an image asked by ID that
-/// has several names.
-pub fn remove(graph: &Graph, wanted: &[String], force: bool) -> Result<RemoveReport, RemoveError> {
-    let store = graph.store();
-    let mut plan: Vec<Resolved> = Vec::new();
-    for text in wanted {
-        let found = find(store, text)?;
-        if found.name.is_none() && !force {
-            let names = store.names_of(&found.id)?;
-            if names.len() > 1 {
-                let names = names.iter().map(Reference::familiar).collect();
-                return Err(RemoveError::SeveralNames {
-                    image: found.id,
-                    names,
-                });
-            }
+/// has several names, an image that is mounted. After that: [`RemoveError::Stopped`] with what
+/// was done; what was begun is finished when the store is opened the next time.
+pub fn remove(
+    graph: &Graph,
+    wanted: &[String],
+    options: &RemoveOptions,
+    observer: &dyn Observer,
+) -> Result<RemoveReport, RemoveError> {
+    let plan = plan(graph, wanted, options)?;
+    run(graph, observer, |work| {
+        let mut candidates = Vec::new();
+        for found in &plan {
+            work.pause()?;
+            candidates.extend(work.one(found)?);
         }
-        if !plan.contains(&found) {
-            plan.push(found);
-        }
-    }
-    let session = store.begin()?;
-    let mut work = Removal {
-        graph,
-        session: &session,
-        report: RemoveReport::default(),
-    };
-    let mut candidates = Vec::new();
-    for found in &plan {
-        candidates.extend(work.one(found)?);
-    }
-    work.sweep(candidates)?;
-    let mut report = work.report;
-    // Kept when one name went, gone with a later one.
-    let deleted = &report.deleted;
-    report
-        .kept
-        .retain(|kept| !matches!(kept, Kept::Image { id, .. } if deleted.contains(id)));
-    session.end()?;
-    Ok(report)
+        work.sweep(candidates)
+    })
 }
 
 /// Removes names; an image that loses its last name stays, nameless.
 ///
 /// # Errors
-/// Before anything is removed: what is not the name of an image here.
-pub fn untag(graph: &Graph, wanted: &[String]) -> Result<RemoveReport, RemoveError> {
+/// Before anything is removed: what is not the name of an image here. After that:
+/// [`RemoveError::Stopped`] with what was done.
+pub fn untag(
+    graph: &Graph,
+    wanted: &[String],
+    observer: &dyn Observer,
+) -> Result<RemoveReport, RemoveError> {
     let store = graph.store();
-    let mut names = Vec::new();
+    let mut names: Vec<(Reference, ImageId)> = Vec::new();
     for text in wanted {
         let found = find(store, text)?;
-        match found.name {
-            Some(name) => names.push((name, found.id)),
-            None => {
-                let names = store.names_of(&found.id)?;
-                return Err(RemoveError::NotAName {
-                    wanted: text.clone(),
-                    names: names.iter().map(Reference::familiar).collect(),
-                });
-            }
+        let Some(name) = found.name else {
+            let names = store.names_of(&found.id)?;
+            return Err(RemoveError::NotAName {
+                wanted: text.clone(),
+                names: names.iter().map(Reference::familiar).collect(),
+            });
+        };
+        if !names.iter().any(|(there, _)| *there == name) {
+            names.push((name, found.id));
         }
     }
-    names.dedup();
-    let session = store.begin()?;
-    let mut work = Removal {
-        graph,
-        session: &session,
-        report: RemoveReport::default(),
-    };
-    for (name, id) in &names {
-        work.name(name, id)?;
+    run(graph, observer, |work| {
+        for (name, id) in &names {
+            work.pause()?;
+            work.name(name, id)?;
+        }
+        Ok(())
+    })
+}
+
+/// Finds everything that is asked for, and refuses what must not go.
+fn plan(
+    graph: &Graph,
+    wanted: &[String],
+    options: &RemoveOptions,
+) -> Result<Vec<Resolved>, RemoveError> {
+    let store = graph.store();
+    let mut plan: Vec<Resolved> = Vec::new();
+    for text in wanted {
+        let found = find(store, text)?;
+        if !plan.contains(&found) {
+            plan.push(found);
+        }
     }
-    let report = work.report;
-    session.end()?;
-    Ok(report)
+    if options.force {
+        return Ok(plan);
+    }
+    let mounts = mounted::mounts(graph)?;
+    for (id, names) in by_image(&plan) {
+        let all = store.names_of(&id)?;
+        if names.is_none() && all.len() > 1 {
+            let names = all.iter().map(Reference::familiar).collect();
+            return Err(RemoveError::SeveralNames { image: id, names });
+        }
+        let goes = names.is_none_or(|names| all.iter().all(|name| names.contains(name)));
+        let places = mounted::places(&mounts, &id);
+        if goes && !places.is_empty() {
+            return Err(RemoveError::Mounted { image: id, places });
+        }
+    }
+    Ok(plan)
+}
+
+/// The names that are to go of each image; none where the image itself was asked for.
+fn by_image(plan: &[Resolved]) -> BTreeMap<ImageId, Option<BTreeSet<Reference>>> {
+    let mut images: BTreeMap<ImageId, Option<BTreeSet<Reference>>> = BTreeMap::new();
+    for found in plan {
+        let names = images
+            .entry(found.id)
+            .or_insert_with(|| Some(BTreeSet::new()));
+        match (&found.name, names) {
+            (Some(name), Some(names)) => drop(names.insert(name.clone())),
+            (None, names) => *names = None,
+            (Some(_), None) => {}
+        }
+    }
+    images
 }
 
 /// A name means exactly itself here: what is removed must not be guessed.
@@ -173,108 +179,128 @@ fn find(store: &Store, text: &str) -> Result<Resolved, RemoveError> {
     Ok(found.into_iter().next().ok_or_else(nothing)?)
 }
 
+/// Does the work in a session of its own.
+fn run(
+    graph: &Graph,
+    observer: &dyn Observer,
+    work: impl FnOnce(&mut Removal<'_>) -> Result<(), RemoveError>,
+) -> Result<RemoveReport, RemoveError> {
+    let session = graph.store().begin()?;
+    let mut removal = Removal {
+        taking: Taking {
+            graph,
+            session: &session,
+        },
+        observer,
+        report: RemoveReport::default(),
+    };
+    let result = work(&mut removal);
+    let mut report = removal.report;
+    // Kept when one name went, gone with a later one.
+    let deleted: BTreeSet<Item> = report.deleted.iter().copied().map(Item::Image).collect();
+    report.kept.retain(|kept| !deleted.contains(&kept.item));
+    match result {
+        Ok(()) => {
+            session.end()?;
+            Ok(report)
+        }
+        Err(error) => {
+            // As that of a process that was killed: the next open finishes what was begun.
+            drop(session.into_dead());
+            Err(RemoveError::Stopped {
+                done: Box::new(report),
+                source: Box::new(error),
+            })
+        }
+    }
+}
+
 struct Removal<'a> {
-    graph: &'a Graph,
-    session: &'a Session,
+    taking: Taking<'a>,
+    observer: &'a dyn Observer,
     report: RemoveReport,
 }
 
 impl Removal<'_> {
-    /// Removes what was asked for; returns the layers that may be free now.
+    fn pause(&self) -> Result<(), RemoveError> {
+        if self.observer.cancelled() {
+            return Err(RemoveError::Cancelled);
+        }
+        Ok(())
+    }
+
+    /// Removes what was asked for; returns the layers that may be free now, bottom first.
     fn one(&mut self, found: &Resolved) -> Result<Vec<LayerId>, RemoveError> {
+        let store = self.taking.graph.store();
         match &found.name {
             Some(name) => {
-                self.name(name, &found.id)?;
-                let left = self.graph.store().names_of(&found.id)?;
+                if !self.name(name, &found.id)? {
+                    return Ok(Vec::new());
+                }
+                let left = store.names_of(&found.id)?;
                 if !left.is_empty() {
-                    let names = left.iter().map(Reference::familiar).collect();
-                    self.report.kept.push(Kept::Image {
-                        id: found.id,
-                        names,
-                    });
+                    self.keep(Kept::image(found.id, Because::Named(left)));
                     return Ok(Vec::new());
                 }
             }
             None => {
-                for name in self.graph.store().names_of(&found.id)? {
+                for name in store.names_of(&found.id)? {
                     self.name(&name, &found.id)?;
                 }
             }
         }
-        self.image(&found.id)
+        match self.taking.image(&found.id)? {
+            TakenImage::Gone(layers) => {
+                self.report.deleted.push(found.id);
+                Ok(layers)
+            }
+            TakenImage::Stays(because) => {
+                self.keep(Kept::image(found.id, because));
+                Ok(Vec::new())
+            }
+            TakenImage::NotThere => Ok(Vec::new()),
+        }
     }
 
-    fn name(&mut self, name: &Reference, id: &ImageId) -> Result<(), RemoveError> {
-        if self
-            .graph
-            .store()
-            .remove_name(self.session, name)?
-            .is_some()
-        {
+    /// Removes a name; false, and no word of it, when it was moved or removed since it was found.
+    fn name(&mut self, name: &Reference, id: &ImageId) -> Result<bool, RemoveError> {
+        let removed = self.taking.name(name, id)?;
+        if removed {
             self.report.untagged.push((name.clone(), *id));
-            self.event(EventKind::Untag, id, Some(&name.to_string()));
         }
-        Ok(())
+        Ok(removed)
     }
 
-    fn image(&mut self, id: &ImageId) -> Result<Vec<LayerId>, RemoveError> {
-        // Asked for twice, or removed by another process in the meantime.
-        if !self.graph.store().has_image(id)? {
-            return Ok(Vec::new());
-        }
-        let layers = self.graph.store().remove_image(self.session, id)?;
-        self.report.deleted.push(*id);
-        self.event(EventKind::Delete, id, None);
-        Ok(layers)
+    /// The last word on an image counts: it loses its names one by one.
+    fn keep(&mut self, kept: Kept) {
+        self.report.kept.retain(|before| before.item != kept.item);
+        self.report.kept.push(kept);
     }
 
     /// Removes those layers that nobody needs, and says why the others stay.
     fn sweep(&mut self, mut candidates: Vec<LayerId>) -> Result<(), RemoveError> {
-        // The top layer of a stack comes last: it is its children that keep a layer.
+        // The top layer of a stack first: it is its children that keep a layer.
         candidates.reverse();
-        let swept = self.graph.sweep_unclaimed(self.session, &candidates)?;
-        self.report.layers = swept.iter().map(|layer| layer.id).collect();
-        let mut seen = Vec::new();
+        let mut seen = BTreeSet::new();
+        candidates.retain(|id| seen.insert(*id));
+        let mut gone = BTreeSet::new();
+        for id in &candidates {
+            if gone.contains(id) {
+                continue;
+            }
+            self.pause()?;
+            for swept in self.taking.layer(id)? {
+                gone.insert(swept.id);
+                self.report.layers.push(swept.id);
+            }
+        }
         for id in candidates {
-            if !self.report.layers.contains(&id) && !seen.contains(&id) {
-                seen.push(id);
-                let reason = self.reason(&id)?;
-                self.report
-                    .kept
-                    .extend(reason.map(|reason| Kept::Layer { id, reason }));
+            if !gone.contains(&id)
+                && let Some(because) = self.taking.why(&id)?
+            {
+                self.report.kept.push(Kept::layer(id, because));
             }
         }
         Ok(())
-    }
-
-    /// Why a layer stays; none when another process removed it.
-    fn reason(&self, id: &LayerId) -> Result<Option<String>, RemoveError> {
-        let store = self.graph.store();
-        if !store.has_layer(id)? {
-            return Ok(None);
-        }
-        let images = store.images_using(id)?;
-        if let Some(image) = images.first() {
-            let more = images.len() - 1;
-            let more = if more > 0 {
-                format!(" and {more} more")
-            } else {
-                String::new()
-            };
-            return Ok(Some(format!("image {image}{more} has it")));
-        }
-        if let Some(child) = store.children(id)?.first() {
-            return Ok(Some(format!("layer {child} is on top of it")));
-        }
-        if let Some(holder) = store.holders(id)?.first() {
-            return Ok(Some(format!("session {holder} holds it")));
-        }
-        Ok(Some("it is mounted or was kept by its owner".to_owned()))
-    }
-
-    fn event(&self, kind: EventKind, id: &ImageId, subject: Option<&str>) {
-        if let Err(error) = self.graph.store().record_event(kind, Some(id), subject) {
-            tracing::warn!(%error, "cannot record an event");
-        }
     }
 }

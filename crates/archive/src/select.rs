@@ -2,19 +2,25 @@
 
 mod similar;
 
+use std::fmt;
+use std::path::{Path, PathBuf};
+
 use lith_graph::Graph;
 use lith_store::{
     Digest, ImageId, ImageRecord, ImageSummary, ParseReferenceError, Reference, RetainError,
     Session, Store,
 };
 
-use crate::SelectError;
+use crate::{RemoveError, SelectError};
 
 /// Images that were asked for; their layers are held for as long as this lives.
-#[derive(Debug)]
+///
+/// Layers of an image that is removed meanwhile go when this is dropped.
 pub struct Selection {
+    graph: Graph,
     images: Vec<SelectedImage>,
-    hold: Session,
+    staging: PathBuf,
+    hold: Option<Session>,
 }
 
 /// One image that was asked for.
@@ -34,8 +40,48 @@ impl Selection {
     }
 
     /// A folder of the store's staging that is there for as long as this lives.
-    pub(crate) fn staging(&self) -> &std::path::Path {
-        self.hold.dir()
+    pub(crate) fn staging(&self) -> &Path {
+        &self.staging
+    }
+
+    /// Lets go of the layers, and then looks: whoever removes an image does it the other way
+    /// round, so that one of the two sees that nobody needs its layers any more.
+    fn end(&self, hold: Session) -> Result<(), RemoveError> {
+        hold.end()?;
+        let store = self.graph.store();
+        let mut freed = Vec::new();
+        for image in &self.images {
+            if !store.has_image(&image.record.id)? {
+                freed.extend(image.record.layers.iter().rev());
+            }
+        }
+        if freed.is_empty() {
+            return Ok(());
+        }
+        let session = store.begin()?;
+        for layer in freed {
+            self.graph.sweep_unclaimed(&session, &[layer])?;
+        }
+        Ok(session.end()?)
+    }
+}
+
+impl Drop for Selection {
+    fn drop(&mut self) {
+        if let Some(hold) = self.hold.take()
+            && let Err(error) = self.end(hold)
+        {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "layers of a removed image are left");
+        }
+    }
+}
+
+impl fmt::Debug for Selection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Selection")
+            .field("images", &self.images)
+            .finish_non_exhaustive()
     }
 }
 
@@ -88,15 +134,22 @@ fn select_with(
     resolve: impl Fn(&Store, &str) -> Result<Vec<Resolved>, SelectError>,
 ) -> Result<Selection, SelectError> {
     let store = graph.store();
-    let hold = store.begin()?;
-    let mut images: Vec<SelectedImage> = Vec::new();
+    let session = store.begin()?;
+    let mut selection = Selection {
+        graph: graph.clone(),
+        images: Vec::new(),
+        staging: session.dir().to_owned(),
+        hold: None,
+    };
+    let hold = selection.hold.insert(session);
+    let images = &mut selection.images;
     for text in wanted {
         for found in resolve(store, text)? {
             let there = images.iter().position(|image| image.record.id == found.id);
             let index = match there {
                 Some(index) => index,
                 None => {
-                    let record = held(store, &hold, &found.id, text)?;
+                    let record = held(store, hold, &found.id, text)?;
                     images.push(SelectedImage {
                         record,
                         names: Vec::new(),
@@ -112,7 +165,7 @@ fn select_with(
             }
         }
     }
-    Ok(Selection { images, hold })
+    Ok(selection)
 }
 
 /// Reads an image and holds its layers.
@@ -248,14 +301,11 @@ fn by_digest(
     let found = match store.name(name)? {
         Some(id) => Some(id),
         None => {
-            let fits = |image: &ImageSummary| {
-                image.manifest.as_ref() == Some(digest)
-                    && image
-                        .names
-                        .iter()
-                        .any(|own| own.repository() == name.repository())
-            };
-            store.images()?.into_iter().find(fits).map(|image| image.id)
+            let fits = |image: &ImageSummary| image.manifest.as_ref() == Some(digest);
+            let named = store.tags_of_repository(name)?;
+            let named: Vec<ImageId> = named.into_iter().map(|(_, id)| id).collect();
+            let mut images = store.images_of(&named)?.into_iter();
+            images.find(fits).map(|image| image.id)
         }
     };
     Ok(found

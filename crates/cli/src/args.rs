@@ -59,6 +59,8 @@ pub(crate) enum Command {
     History(HistoryArgs),
     /// List layers: all of them, or those of an image, the lowest first
     Layers(LayersArgs),
+    /// Draw the graph of layers, and which images share them
+    Tree(TreeArgs),
     /// Show what was done to the store, the newest last
     Events(EventsArgs),
     /// Give an image further names
@@ -67,6 +69,8 @@ pub(crate) enum Command {
     Untag(UntagArgs),
     /// Remove images, by name or by ID
     Rmi(RmiArgs),
+    /// Remove images without names, and layers that nobody needs
+    Prune(PruneArgs),
     /// Show an image as a directory
     Mount(MountArgs),
     /// Take the directory of an image away again
@@ -177,6 +181,19 @@ pub(crate) struct LayersArgs {
 }
 
 #[derive(Args, Debug)]
+pub(crate) struct TreeArgs {
+    /// Only the layers of these images
+    #[arg(value_name = "IMAGE")]
+    pub(crate) images: Vec<String>,
+    /// Print a graph for Graphviz: `lith tree --dot | dot -Tsvg`
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) dot: bool,
+    /// Print a JSON document for programs
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
 pub(crate) struct EventsArgs {
     /// Go on with what happens from now on, until interrupted
     #[arg(long, short)]
@@ -194,6 +211,9 @@ pub(crate) struct TagArgs {
     /// Its new names
     #[arg(required = true, value_name = "NAME")]
     pub(crate) names: Vec<String>,
+    /// Print a JSON document for programs
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Args, Debug)]
@@ -201,6 +221,9 @@ pub(crate) struct UntagArgs {
     /// The names to remove
     #[arg(required = true, value_name = "NAME")]
     pub(crate) names: Vec<String>,
+    /// Print a JSON document for programs
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Args, Debug)]
@@ -208,9 +231,22 @@ pub(crate) struct RmiArgs {
     /// Images to remove
     #[arg(required = true, value_name = "IMAGE")]
     pub(crate) images: Vec<String>,
-    /// Remove an image by its ID although it has several names
+    /// Remove an image by its ID although it has several names, and one that is mounted
     #[arg(long, short)]
     pub(crate) force: bool,
+    /// Print a JSON document for programs
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct PruneArgs {
+    /// Remove images that have names, too: all that are not in use
+    #[arg(long, short)]
+    pub(crate) all: bool,
+    /// Only say what would be removed, and how much space that frees
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     /// Print a JSON document for programs
     #[arg(long)]
     pub(crate) json: bool,
@@ -224,6 +260,9 @@ pub(crate) struct MountArgs {
     /// Where, made when missing; without it a folder below the root is made and printed
     #[arg(value_name = "DIR")]
     pub(crate) target: Option<PathBuf>,
+    /// Print a JSON document for programs
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Args, Debug)]
@@ -231,6 +270,9 @@ pub(crate) struct UmountArgs {
     /// Where an image is mounted, or the image
     #[arg(required = true, value_name = "DIR|ID")]
     pub(crate) targets: Vec<PathBuf>,
+    /// Print a JSON document for programs
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Subcommand, Debug)]

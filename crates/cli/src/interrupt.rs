@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
+use lith_graph::Observer;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -83,6 +84,15 @@ pub(crate) fn signal() -> Option<i32> {
     match SIGNAL.load(Ordering::Acquire) {
         0 => None,
         signal => Some(signal),
+    }
+}
+
+/// Tells a library that works without progress when it is to stop.
+pub(crate) struct Asked;
+
+impl Observer for Asked {
+    fn cancelled(&self) -> bool {
+        signal().is_some()
     }
 }
 

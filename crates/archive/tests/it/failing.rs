@@ -67,7 +67,13 @@ fn every_effect_may_fail() {
                 "app:2".to_owned(),
                 "app:moved".to_owned(),
             ];
-            lith_archive::remove(&root.graph, &names, false).unwrap();
+            lith_archive::remove(
+                &root.graph,
+                &names,
+                &lith_archive::RemoveOptions::default(),
+                &(),
+            )
+            .unwrap();
             root.load_file(&before.archive(&["app:moved"])).unwrap();
         }
         let left: Vec<_> = store

@@ -201,7 +201,13 @@ fn selected_layers_are_held() {
     let three = three();
     let selection = select(&three.root.graph, &["solo:9".to_owned()]).unwrap();
     let names: Vec<String> = ["solo:9", "app:2"].map(str::to_owned).into();
-    let report = lith_archive::remove(&three.root.graph, &names, false).unwrap();
+    let report = lith_archive::remove(
+        &three.root.graph,
+        &names,
+        &lith_archive::RemoveOptions::default(),
+        &(),
+    )
+    .unwrap();
     assert_eq!(report.deleted, [three.second.id()]);
     assert!(report.layers.is_empty());
     assert_eq!(report.kept.len(), 1);

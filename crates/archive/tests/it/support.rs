@@ -6,8 +6,8 @@ use std::io::{Cursor, Read, Write};
 use std::path::Path;
 
 use lith_archive::{
-    Input, LoadError, LoadOptions, LoadReport, SaveError, SaveOptions, SaveReport, Target, load,
-    save, select,
+    Input, LoadError, LoadOptions, LoadReport, RemoveError, RemoveOptions, RemoveReport, SaveError,
+    SaveOptions, SaveReport, Target, load, remove, save, select,
 };
 use lith_graph::Graph;
 use lith_store::{DiffId, ImageId, OpenOptions};
@@ -21,10 +21,14 @@ pub(crate) struct Root {
 
 impl Root {
     pub(crate) fn new() -> Root {
+        Root::with_driver("vfs")
+    }
+
+    pub(crate) fn with_driver(driver: &str) -> Root {
         let dir = tempfile::tempdir().unwrap();
         let options = OpenOptions {
             create: true,
-            driver: Some("vfs".into()),
+            driver: Some(driver.into()),
             ..OpenOptions::default()
         };
         let graph = Graph::open_root(&dir.path().join("root"), &options).unwrap();
@@ -88,6 +92,14 @@ impl Root {
         let wanted: Vec<String> = wanted.iter().map(|name| (*name).to_owned()).collect();
         let selection = select(&self.graph, &wanted).unwrap();
         save(&self.graph, &selection, target, options, &())
+    }
+
+    /// Removes images.
+    pub(crate) fn remove(&self, wanted: &[&str], force: bool) -> Result<RemoveReport, RemoveError> {
+        let wanted: Vec<String> = wanted.iter().map(|name| (*name).to_owned()).collect();
+        let mut options = RemoveOptions::default();
+        options.force = force;
+        remove(&self.graph, &wanted, &options, &())
     }
 
     /// Asserts that the store has no image, name, layer or session, and nothing in staging.

@@ -33,8 +33,7 @@ fn every_truncation_is_an_error_or_complete() {
                     if length < archive.len() - 1024 + 512 {
                         assert!(!report.warnings.is_empty(), "{context}");
                     }
-                    lith_archive::remove(&root.graph, &["example.com/cut:1".into()], false)
-                        .unwrap();
+                    root.remove(&["example.com/cut:1"], false).unwrap();
                 }
                 Err(LoadError::Empty) => assert_eq!(length, 0),
                 Err(LoadError::NotAnArchive) => assert!(length < 512, "{context}"),
@@ -91,7 +90,7 @@ fn every_changed_byte_of_the_documents_is_an_error_or_harmless() {
                 "{context}"
             );
             assert_eq!(record.layers.len(), 1, "{context}");
-            lith_archive::remove(&root.graph, &[id.to_string()], true).unwrap();
+            root.remove(&[&id.to_string()], true).unwrap();
         }
         root.assert_empty(&context);
     }

@@ -87,7 +87,7 @@ fn step(graph: &Graph, told: Told, layer: Option<&LayerId>) -> anyhow::Result<St
         created_by: told.created_by,
         author: told.author,
         comment: told.comment,
-        layer: layer.map(ToString::to_string),
+        layer: layer.map(text::layer),
         size,
     })
 }
@@ -95,12 +95,7 @@ fn step(graph: &Graph, told: Told, layer: Option<&LayerId>) -> anyhow::Result<St
 fn row(step: &Step, now: Timestamp) -> Vec<String> {
     let shown = |text: &Option<String>| text::escape(text.as_deref().unwrap_or_default());
     vec![
-        step.layer
-            .as_deref()
-            .unwrap_or("<none>")
-            .chars()
-            .take(12)
-            .collect(),
+        text::short(step.layer.as_deref().unwrap_or("<none>")),
         text::ago(step.created.as_deref(), now),
         step.size.map_or_else(|| "<unknown>".to_owned(), text::size),
         shown(&step.created_by),

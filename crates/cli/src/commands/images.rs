@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use lith_graph::Graph;
-use lith_store::ImageSummary;
+use lith_store::{ImageSummary, Reference, Store};
 use serde::Serialize;
 
 use crate::args::ImagesArgs;
@@ -23,10 +23,7 @@ struct Row<'a> {
 }
 
 pub(super) fn run(graph: &Graph, args: &ImagesArgs, quiet: bool) -> anyhow::Result<()> {
-    let mut images = graph.store().images()?;
-    if let Some(filter) = &args.filter {
-        images.retain(|image| fits(image, filter));
-    }
+    let mut images = find(graph.store(), args.filter.as_deref())?;
     newest_first(&mut images);
     if args.json {
         return output::json(&images.iter().map(row).collect::<Vec<_>>());
@@ -39,6 +36,32 @@ pub(super) fn run(graph: &Graph, args: &ImagesArgs, quiet: bool) -> anyhow::Resu
         return output::print(&ids);
     }
     output::print(&render(&images, args.digests))
+}
+
+/// Without a star the index answers, whatever else is in the store.
+fn find(store: &Store, filter: Option<&str>) -> anyhow::Result<Vec<ImageSummary>> {
+    match filter {
+        None => Ok(store.images()?),
+        Some(pattern) if pattern.contains('*') => {
+            let mut images = store.images()?;
+            images.retain(|image| fits(image, pattern));
+            Ok(images)
+        }
+        Some(text) => {
+            let mut ids = store.images_by_prefix(text)?;
+            if let Ok(name) = Reference::parse_bare(text) {
+                if name.tag().is_some() || name.digest().is_some() {
+                    ids.extend(store.name(&name)?);
+                } else {
+                    let tags = store.tags_of_repository(&name)?;
+                    ids.extend(tags.into_iter().map(|(_, id)| id));
+                }
+            }
+            ids.sort_unstable();
+            ids.dedup();
+            Ok(store.images_of(&ids)?)
+        }
+    }
 }
 
 /// By time, not by text: creation times come in every offset that RFC 3339 has.
@@ -113,12 +136,8 @@ fn render(images: &[ImageSummary], digests: bool) -> String {
     table::render(&heading, &rows)
 }
 
-/// Whether an image is meant by a filter: a name, a repository, an ID or its start.
-fn fits(image: &ImageSummary, filter: &str) -> bool {
-    let digits = filter.strip_prefix("sha256:").unwrap_or(filter);
-    if !digits.is_empty() && image.id.hex().starts_with(digits) {
-        return true;
-    }
+/// Whether a name of an image, or its repository, is like a pattern.
+fn fits(image: &ImageSummary, pattern: &str) -> bool {
     image.names.iter().any(|name| {
         let full = name.to_string();
         let familiar = name.familiar();
@@ -126,7 +145,7 @@ fn fits(image: &ImageSummary, filter: &str) -> bool {
         [full.as_str(), familiar.as_str()]
             .into_iter()
             .chain(repositories)
-            .any(|candidate| matches(filter.as_bytes(), candidate.as_bytes()))
+            .any(|candidate| matches(pattern.as_bytes(), candidate.as_bytes()))
     })
 }
 

@@ -127,7 +127,7 @@ fn layers(graph: &Graph, image: &ImageRecord) -> anyhow::Result<Vec<Layer>> {
             .layer(id)?
             .with_context(|| format!("layer {id} of image {} is missing", image.id))?;
         layers.push(Layer {
-            id: layer.id.to_string(),
+            id: text::layer(&layer.id),
             diff_id: layer.diff_id.as_ref().map(ToString::to_string),
             size: layer.size,
             blobs: Vec::new(),

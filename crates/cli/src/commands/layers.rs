@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use lith_graph::Graph;
-use lith_store::LayerRecord;
+use lith_store::{ImageId, LayerRecord, SessionId};
 use serde::Serialize;
 
 use crate::args::LayersArgs;
@@ -21,27 +21,25 @@ struct Row {
 }
 
 pub(super) fn run(graph: &Graph, args: &LayersArgs) -> anyhow::Result<()> {
-    let layers = find(graph, args.image.as_deref())?;
     if args.ids {
-        let lines: String = layers.iter().filter_map(ids).collect();
+        let lines: String = find(graph, args.image.as_deref())?
+            .iter()
+            .filter_map(ids)
+            .collect();
         return output::print(&lines);
     }
-    let rows = layers
-        .iter()
-        .map(|layer| row(graph, layer))
-        .collect::<anyhow::Result<Vec<_>>>()?;
+    let rows = rows(graph, args.image.as_deref())?;
     if args.json {
         return output::json(&rows);
     }
-    let short = |id: &str| id.chars().take(12).collect::<String>();
     let cells: Vec<Vec<String>> = rows
         .iter()
         .map(|row| {
             vec![
-                short(&row.id),
+                text::short(&row.id),
                 row.parent
                     .as_deref()
-                    .map_or_else(|| "<none>".to_owned(), short),
+                    .map_or_else(|| "<none>".to_owned(), text::short),
                 row.diff_id.clone().unwrap_or_else(|| "<none>".to_owned()),
                 row.size.map_or_else(|| "<unknown>".to_owned(), text::size),
                 row.images.len().to_string(),
@@ -72,26 +70,36 @@ fn find(graph: &Graph, image: Option<&str>) -> anyhow::Result<Vec<LayerRecord>> 
 fn ids(layer: &LayerRecord) -> Option<String> {
     layer
         .diff_id
-        .map(|diff_id| format!("sha256:{} {diff_id}\n", layer.id))
+        .map(|diff_id| format!("{} {diff_id}\n", text::layer(&layer.id)))
 }
 
-fn row(graph: &Graph, layer: &LayerRecord) -> anyhow::Result<Row> {
+/// All layers in one pass over the index; those of an image one by one.
+fn rows(graph: &Graph, image: Option<&str>) -> anyhow::Result<Vec<Row>> {
     let store = graph.store();
-    Ok(Row {
-        id: layer.id.to_string(),
+    if image.is_none() {
+        let uses = store.layer_uses()?;
+        return Ok(uses
+            .iter()
+            .map(|one| row(&one.layer, &one.images, &one.held_by))
+            .collect());
+    }
+    find(graph, image)?
+        .iter()
+        .map(|layer| {
+            let (images, holders) = (store.images_using(&layer.id)?, store.holders(&layer.id)?);
+            Ok(row(layer, &images, &holders))
+        })
+        .collect()
+}
+
+fn row(layer: &LayerRecord, images: &[ImageId], held_by: &[SessionId]) -> Row {
+    Row {
+        id: text::layer(&layer.id),
         diff_id: layer.diff_id.as_ref().map(ToString::to_string),
-        parent: layer.parent.as_ref().map(ToString::to_string),
+        parent: layer.parent.as_ref().map(text::layer),
         size: layer.size,
-        images: store
-            .images_using(&layer.id)?
-            .iter()
-            .map(ToString::to_string)
-            .collect(),
-        held_by: store
-            .holders(&layer.id)?
-            .iter()
-            .map(ToString::to_string)
-            .collect(),
+        images: images.iter().map(ToString::to_string).collect(),
+        held_by: held_by.iter().map(ToString::to_string).collect(),
         blobs: Vec::new(),
-    })
+    }
 }

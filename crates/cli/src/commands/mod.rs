@@ -9,9 +9,11 @@ mod layers;
 mod load;
 mod mount;
 mod names;
+mod prune;
 mod rmi;
 mod save;
 mod tar_split;
+mod tree;
 
 use crate::args::{Cli, Command};
 use crate::root;
@@ -27,12 +29,14 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Inspect(args) => inspect::run(&open()?, args),
         Command::History(args) => history::run(&open()?, args),
         Command::Layers(args) => layers::run(&open()?, args),
+        Command::Tree(args) => tree::run(&open()?, args),
         Command::Events(args) => events::run(&open()?, args),
         Command::Tag(args) => names::tag(&open()?, args, global.quiet),
         Command::Untag(args) => names::untag(&open()?, args),
         Command::Rmi(args) => rmi::run(&open()?, args),
+        Command::Prune(args) => prune::run(&open()?, args),
         Command::Mount(args) => mount::mount(&open()?, args),
-        Command::Umount(args) => mount::umount(&open()?, args),
+        Command::Umount(args) => mount::umount(&open()?, args, global.quiet),
         Command::Mounts(args) => mount::list(&open()?, args),
         Command::Info(args) => info::run(&open()?, args),
         Command::TarSplit(command) => tar_split::run(command),

@@ -4,26 +4,46 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use lith_drivers::MountInfo;
-use lith_graph::Graph;
-use lith_store::{EventKind, ImageId, LayerId};
+use lith_archive::MountedImage;
+use lith_graph::{Graph, Swept};
+use lith_store::EventKind;
 use serde::Serialize;
 
 use crate::args::{JsonArgs, MountArgs, UmountArgs};
 use crate::output::{self, table, text};
 
+/// A mount in `mounts --json`, `mount --json` and `umount --json`; the names are stable.
+#[derive(Serialize)]
+struct Row {
+    target: String,
+    image: Option<String>,
+    layer: Option<String>,
+    read_only: bool,
+    pid: Option<u32>,
+}
+
+/// `umount --json`; the names are stable.
+#[derive(Serialize, Default)]
+struct Unmounted {
+    unmounted: Vec<Row>,
+    /// Layers of removed images that only the mount had kept.
+    layers: Vec<String>,
+}
+
 pub(super) fn mount(graph: &Graph, args: &MountArgs) -> anyhow::Result<()> {
     let image = super::resolve(graph, &args.image)?;
-    let layers = graph.store().layers_of_image(&image)?;
-    let Some(top) = layers.last() else {
+    // Held until the mount stands in the kernel's table, which then says that it is needed.
+    let selection = lith_archive::select(graph, &[image.to_string()])?;
+    let mut layers = selection
+        .images()
+        .iter()
+        .flat_map(|image| &image.record.layers);
+    let Some(top) = layers.next_back() else {
         bail!(
             "{} has no layers, so there is nothing to mount",
             text::escape(&args.image)
         );
     };
-    // Held until the mount stands in the kernel's table, which then says that it is needed.
-    let session = graph.store().begin()?;
-    graph.store().retain(&session, &[*top])?;
     let target = match &args.target {
         Some(target) => target.clone(),
         None => graph
@@ -40,35 +60,60 @@ pub(super) fn mount(graph: &Graph, args: &MountArgs) -> anyhow::Result<()> {
     let mount = graph
         .mount(top, &target)
         .with_context(|| format!("cannot mount {}", text::escape(&args.image)))?;
-    graph.store().record_event(
-        EventKind::Mount,
-        Some(&image),
-        Some(&target.to_string_lossy()),
-    )?;
+    let shown = target.to_string_lossy();
+    graph
+        .store()
+        .record_event(EventKind::Mount, Some(&image), Some(&shown))?;
     mount.leave();
-    session.end()?;
+    if args.json {
+        return output::json(&Row {
+            target: shown.into_owned(),
+            image: Some(image.to_string()),
+            layer: Some(text::layer(top)),
+            read_only: true,
+            pid: None,
+        });
+    }
     if args.target.is_none() {
-        output::line(&text::escape(&target.to_string_lossy()))?;
+        output::line(&text::escape(&shown))?;
     }
     Ok(())
 }
 
-pub(super) fn umount(graph: &Graph, args: &UmountArgs) -> anyhow::Result<()> {
-    for target in &args.targets {
-        let mut found = wanted(graph, target)?;
-        // The newest first: mounts may lie in each other.
-        found.reverse();
-        for mount in found {
-            unmount(graph, &mount)?;
+pub(super) fn umount(graph: &Graph, args: &UmountArgs, quiet: bool) -> anyhow::Result<()> {
+    let mut done = Unmounted::default();
+    let result = args
+        .targets
+        .iter()
+        .try_for_each(|target| unmount_all(graph, target, &mut done));
+    // Also when one of several failed.
+    if args.json {
+        output::json(&done)?;
+    } else if !quiet {
+        for layer in &done.layers {
+            output::line(&format!("Deleted layer: {layer}"))?;
         }
+    }
+    result
+}
+
+fn unmount_all(graph: &Graph, target: &Path, done: &mut Unmounted) -> anyhow::Result<()> {
+    let mut found = wanted(graph, target)?;
+    // The newest first: mounts may lie in each other.
+    found.reverse();
+    for mount in found {
+        let layers = unmount(graph, &mount)?;
+        done.layers
+            .extend(layers.iter().map(|layer| text::layer(&layer.id)));
+        done.unmounted.push(row(&mount));
     }
     Ok(())
 }
 
 /// What a place, or an image's name or ID, stands for among the mounts of this store.
-fn wanted(graph: &Graph, target: &Path) -> anyhow::Result<Vec<MountInfo>> {
+fn wanted(graph: &Graph, target: &Path) -> anyhow::Result<Vec<MountedImage>> {
     let shown = path_text(target);
-    let mut mounts = graph.driver().mounts()?;
+    let mut mounts = lith_archive::mounts(graph)?;
     if let Ok(path) = target.canonicalize() {
         mounts.retain(|mount| mount.target == path);
         if let Some(mount) = mounts.pop() {
@@ -80,31 +125,25 @@ fn wanted(graph: &Graph, target: &Path) -> anyhow::Result<Vec<MountInfo>> {
         .to_str()
         .with_context(|| format!("no such mount: {shown}"))?;
     let image = super::resolve(graph, name).with_context(|| format!("no such mount: {shown}"))?;
-    let mut found = Vec::new();
-    for mount in mounts {
-        if image_of(graph, &mount)? == Some(image) {
-            found.push(mount);
-        }
-    }
-    if found.is_empty() {
+    mounts.retain(|mount| mount.image == Some(image));
+    if mounts.is_empty() {
         bail!("{shown} is not mounted: `lith mounts` lists what is");
     }
-    Ok(found)
+    Ok(mounts)
 }
 
-fn unmount(graph: &Graph, mount: &MountInfo) -> anyhow::Result<()> {
+/// Unmounts; gives the layers that went with it.
+fn unmount(graph: &Graph, mount: &MountedImage) -> anyhow::Result<Vec<Swept>> {
     let shown = path_text(&mount.target);
     if mount.covered {
         bail!("something else was mounted on top of {shown}: unmount that first");
     }
     let store = graph.store();
-    let image = image_of(graph, mount)?;
-    let layer = layer_of(graph, mount)?;
     lith_drivers::unmount(&mount.target).with_context(|| format!("cannot unmount {shown}"))?;
     super::note(
         graph,
         EventKind::Unmount,
-        image.as_ref(),
+        mount.image.as_ref(),
         &mount.target.to_string_lossy(),
     );
     if mount.target.parent() == Some(&store.root().path().join("mounts")) {
@@ -112,35 +151,17 @@ fn unmount(graph: &Graph, mount: &MountInfo) -> anyhow::Result<()> {
         let _ = fs::remove_dir(&mount.target);
     }
     // Its image may have been removed while the mount still needed the layers.
-    if let Some(layer) = layer {
-        let session = store.begin()?;
-        graph.sweep_unclaimed(&session, &[layer])?;
-        session.end()?;
-    }
-    Ok(())
-}
-
-/// A mount in `mounts --json`; the names are stable.
-#[derive(Serialize)]
-struct Row {
-    target: String,
-    image: Option<String>,
-    layer: Option<String>,
-    read_only: bool,
-    pid: Option<u32>,
+    let Some(layer) = mount.layer else {
+        return Ok(Vec::new());
+    };
+    let session = store.begin()?;
+    let swept = graph.sweep_unclaimed(&session, &[layer])?;
+    session.end()?;
+    Ok(swept)
 }
 
 pub(super) fn list(graph: &Graph, args: &JsonArgs) -> anyhow::Result<()> {
-    let mut rows = Vec::new();
-    for mount in graph.driver().mounts()? {
-        rows.push(Row {
-            image: image_of(graph, &mount)?.map(|image| image.to_string()),
-            layer: layer_of(graph, &mount)?.map(|layer| layer.to_string()),
-            read_only: mount.read_only,
-            target: mount.target.to_string_lossy().into_owned(),
-            pid: None,
-        });
-    }
+    let mut rows: Vec<Row> = lith_archive::mounts(graph)?.iter().map(row).collect();
     rows.sort_by(|a, b| a.target.cmp(&b.target));
     if args.json {
         return output::json(&rows);
@@ -152,15 +173,18 @@ pub(super) fn list(graph: &Graph, args: &JsonArgs) -> anyhow::Result<()> {
     ))
 }
 
+fn row(mount: &MountedImage) -> Row {
+    Row {
+        target: mount.target.to_string_lossy().into_owned(),
+        image: mount.image.map(|image| image.to_string()),
+        layer: mount.layer.as_ref().map(text::layer),
+        read_only: mount.read_only,
+        pid: None,
+    }
+}
+
 fn cells(row: &Row) -> Vec<String> {
-    let short = |id: &Option<String>| {
-        let id = id.as_deref().unwrap_or("<none>");
-        id.strip_prefix("sha256:")
-            .unwrap_or(id)
-            .chars()
-            .take(12)
-            .collect()
-    };
+    let short = |id: &Option<String>| text::short(id.as_deref().unwrap_or("<none>"));
     let mode = if row.read_only {
         "read-only"
     } else {
@@ -176,37 +200,4 @@ fn cells(row: &Row) -> Vec<String> {
 
 fn path_text(path: &Path) -> String {
     text::escape(&path.to_string_lossy())
-}
-
-fn layer_of(graph: &Graph, mount: &MountInfo) -> anyhow::Result<Option<LayerId>> {
-    Ok(graph
-        .store()
-        .layers_by_cache(mount.layer.as_str())?
-        .first()
-        .copied())
-}
-
-/// The image that was mounted there: the one that the last mount of this place was of, if that
-/// is its top layer. Else the only image with that top layer; with several, nobody knows.
-fn image_of(graph: &Graph, mount: &MountInfo) -> anyhow::Result<Option<ImageId>> {
-    let Some(layer) = layer_of(graph, mount)? else {
-        return Ok(None);
-    };
-    let mut images = Vec::new();
-    for image in graph.store().images_using(&layer)? {
-        if graph.store().layers_of_image(&image)?.last() == Some(&layer) {
-            images.push(image);
-        }
-    }
-    let event = graph
-        .store()
-        .last_event(EventKind::Mount, &mount.target.to_string_lossy())?;
-    let told = event
-        .and_then(|event| event.image)
-        .filter(|image| images.contains(image));
-    Ok(match (told, images.as_slice()) {
-        (Some(told), _) => Some(told),
-        (None, [only]) => Some(*only),
-        (None, _) => None,
-    })
 }

@@ -1,7 +1,10 @@
 //! How results, progress and errors look.
 
+pub(crate) mod dot;
 pub(crate) mod error;
 pub(crate) mod file;
+pub(crate) mod forest;
+pub(crate) mod locale;
 pub(crate) mod progress;
 pub(crate) mod table;
 pub(crate) mod text;

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use jiff::{Timestamp, Unit};
+use lith_store::LayerId;
 
 /// A name from an archive, with everything that a terminal would obey made visible.
 pub(crate) fn escape(text: &str) -> String {
@@ -16,6 +17,25 @@ pub(crate) fn escape(text: &str) -> String {
         }
     }
     out
+}
+
+/// The ID of a layer as documents show it: as a digest, like that of an image.
+pub(crate) fn layer(id: &LayerId) -> String {
+    format!("sha256:{id}")
+}
+
+/// The digits of an ID that tables show.
+pub(crate) fn short(id: &str) -> String {
+    id.strip_prefix("sha256:")
+        .unwrap_or(id)
+        .chars()
+        .take(12)
+        .collect()
+}
+
+/// A number of things.
+pub(crate) fn count(number: usize, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
 /// Characters that change how their neighbours are shown.

@@ -4,6 +4,7 @@
 
 mod archive;
 mod failures;
+mod graph;
 mod lith;
 mod main_job;
 mod save_formats;

@@ -1,0 +1,89 @@
+//! The steps in which names, images and layers go: each whole or not at all.
+
+use lith_graph::{Graph, Swept};
+use lith_store::{EventKind, ImageError, ImageId, LayerId, Reference, Session};
+
+use crate::RemoveError;
+use crate::kept::Because;
+use crate::mounted;
+
+/// Takes things out of a store, in a session.
+pub(crate) struct Taking<'a> {
+    pub(crate) graph: &'a Graph,
+    pub(crate) session: &'a Session,
+}
+
+/// What became of an image.
+pub(crate) enum TakenImage {
+    /// Its layers, bottom first.
+    Gone(Vec<LayerId>),
+    /// Somebody named it in this moment.
+    Stays(Because),
+    /// Another process removed it.
+    NotThere,
+}
+
+impl Taking<'_> {
+    /// Removes a name of an image; false when it does not point there any more.
+    pub(crate) fn name(&self, name: &Reference, id: &ImageId) -> Result<bool, RemoveError> {
+        let removed = self.graph.store().remove_name_of(self.session, name, id)?;
+        if removed {
+            self.event(EventKind::Untag, id, Some(&name.to_string()));
+        }
+        Ok(removed)
+    }
+
+    /// Removes an image that has no name.
+    pub(crate) fn image(&self, id: &ImageId) -> Result<TakenImage, RemoveError> {
+        match self.graph.store().remove_image(self.session, id) {
+            Ok(layers) => {
+                self.event(EventKind::Delete, id, None);
+                Ok(TakenImage::Gone(layers))
+            }
+            Err(ImageError::InUse { names, .. }) => Ok(TakenImage::Stays(Because::Named(names))),
+            Err(ImageError::NotFound { .. }) => Ok(TakenImage::NotThere),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Removes a layer if nobody needs it, and then those below it of which the same is true.
+    pub(crate) fn layer(&self, id: &LayerId) -> Result<Vec<Swept>, RemoveError> {
+        Ok(self.graph.sweep_unclaimed(self.session, &[*id])?)
+    }
+
+    /// Why a layer stays; none when another process removed it.
+    pub(crate) fn why(&self, id: &LayerId) -> Result<Option<Because>, RemoveError> {
+        let store = self.graph.store();
+        if !store.has_layer(id)? {
+            return Ok(None);
+        }
+        let images = store.images_using(id)?;
+        if !images.is_empty() {
+            return Ok(Some(Because::Images(images)));
+        }
+        let layers = store.children(id)?;
+        if !layers.is_empty() {
+            return Ok(Some(Because::Layers(layers)));
+        }
+        let sessions = store.holders(id)?;
+        if !sessions.is_empty() {
+            return Ok(Some(Because::Sessions(sessions)));
+        }
+        let mounts = mounted::mounts(self.graph)?.into_iter();
+        let places: Vec<_> = mounts
+            .filter(|mount| mount.layer == Some(*id))
+            .map(|mount| mount.target)
+            .collect();
+        if !places.is_empty() {
+            return Ok(Some(Because::Mounted(places)));
+        }
+        Ok(Some(Because::Owner))
+    }
+
+    /// It is done by now, whether that can be noted or not.
+    fn event(&self, kind: EventKind, id: &ImageId, subject: Option<&str>) {
+        if let Err(error) = self.graph.store().record_event(kind, Some(id), subject) {
+            tracing::warn!(%error, "cannot record an event");
+        }
+    }
+}
