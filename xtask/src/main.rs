@@ -17,6 +17,7 @@ mod e2e;
 mod lith;
 mod measure;
 mod process;
+mod random;
 mod tidy;
 mod workspace;
 

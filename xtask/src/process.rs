@@ -4,10 +4,12 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
 
 /// A program that runs longer than this hangs.
 const DEADLINE: Duration = Duration::from_secs(15 * 60);
@@ -54,6 +56,9 @@ impl fmt::Display for Output {
     }
 }
 
+/// A longer line than this is not shown whole.
+const LINE: usize = 400;
+
 /// The command as one would type it.
 pub(crate) fn line(command: &Command) -> String {
     let quote = |word: &OsStr| {
@@ -64,25 +69,23 @@ pub(crate) fn line(command: &Command) -> String {
             false => format!("'{word}'"),
         }
     };
-    std::iter::once(command.get_program())
+    let mut line = std::iter::once(command.get_program())
         .chain(command.get_args())
         .map(quote)
         .collect::<Vec<_>>()
-        .join(" ")
+        .join(" ");
+    if let Some((end, _)) = line.char_indices().nth(LINE) {
+        line.truncate(end);
+        line.push('…');
+    }
+    line
 }
 
 /// Runs `command` to its end and collects what it wrote, whatever its exit status.
 ///
 /// Standard input is empty unless the caller has set it and says so by `stdin`.
 pub(crate) fn run_with(command: &mut Command, stdin: Stdio) -> Result<Output> {
-    let shown = line(command);
-    let child = command
-        .stdin(stdin)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("cannot start `{shown}`"))?;
-    collect(child, shown)
+    Running::start(command, stdin)?.finish()
 }
 
 /// [`run_with`] and nothing on standard input.
@@ -103,43 +106,124 @@ pub(crate) fn show(command: &mut Command) -> Result<()> {
 }
 
 /// Waits for a child whose streams are piped.
-pub(crate) fn collect(mut child: Child, line: String) -> Result<Output> {
-    let stdout = drain(child.stdout.take());
-    let stderr = drain(child.stderr.take());
-    let started = Instant::now();
-    let mut pause = Duration::from_micros(200);
-    let status = loop {
-        if let Some(status) = child
-            .try_wait()
-            .with_context(|| format!("waiting for `{line}`"))?
-        {
-            break status;
-        }
-        if started.elapsed() > DEADLINE {
-            child.kill().ok();
-            child.wait().ok();
-            bail!(
-                "`{line}` was still running after {} s and was killed",
-                DEADLINE.as_secs()
-            );
-        }
-        std::thread::sleep(pause);
-        pause = (pause * 2).min(Duration::from_millis(10));
-    };
-    let read = |thread: std::thread::JoinHandle<Vec<u8>>| {
-        thread
-            .join()
-            .map_err(|_| anyhow::anyhow!("reading the output of `{line}` panicked"))
-    };
-    Ok(Output {
-        status,
-        stdout: read(stdout)?,
-        stderr: read(stderr)?,
-        line,
-    })
+pub(crate) fn collect(child: Child, line: String) -> Result<Output> {
+    Running::new(child, line).finish()
 }
 
-fn drain<R: Read + Send + 'static>(source: Option<R>) -> std::thread::JoinHandle<Vec<u8>> {
+/// A program at work, its output read all the time; killed when dropped.
+#[derive(Debug)]
+pub(crate) struct Running {
+    child: Child,
+    line: String,
+    stdout: Option<JoinHandle<Vec<u8>>>,
+    stderr: Option<JoinHandle<Vec<u8>>>,
+}
+
+impl Running {
+    pub(crate) fn start(command: &mut Command, stdin: Stdio) -> Result<Running> {
+        let line = line(command);
+        let child = command
+            .stdin(stdin)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot start `{line}`"))?;
+        // Its end of a pipe must not stay open here as well.
+        command.stdin(Stdio::null());
+        Ok(Running::new(child, line))
+    }
+
+    /// The same, nothing on standard input, standard output going elsewhere.
+    pub(crate) fn start_into(command: &mut Command, stdout: Stdio) -> Result<Running> {
+        let line = line(command);
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(stdout)
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot start `{line}`"))?;
+        // Its end of a pipe must not stay open here as well.
+        command.stdout(Stdio::null());
+        Ok(Running::new(child, line))
+    }
+
+    fn new(mut child: Child, line: String) -> Running {
+        Running {
+            stdout: Some(drain(child.stdout.take())),
+            stderr: Some(drain(child.stderr.take())),
+            child,
+            line,
+        }
+    }
+
+    /// Its standard input, when that is a pipe and nobody has taken it yet.
+    pub(crate) fn stdin(&mut self) -> Result<ChildStdin> {
+        let stdin = self.child.stdin.take();
+        stdin.with_context(|| format!("`{}` has no pipe to write to", self.line))
+    }
+
+    /// Sends a signal; nothing happens when it has ended already.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        if let Some(pid) = pid {
+            // Not waited for yet, so the number is still this child's.
+            kill_process(pid, signal).ok();
+        }
+    }
+
+    /// Whether it has ended, however it did.
+    pub(crate) fn ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Waits until it has ended, as long as any program may take.
+    pub(crate) fn finish(self) -> Result<Output> {
+        self.finish_within(DEADLINE)
+    }
+
+    /// Waits until it has ended; an error, and its end, when that takes longer.
+    pub(crate) fn finish_within(mut self, deadline: Duration) -> Result<Output> {
+        let started = Instant::now();
+        let mut pause = Duration::from_micros(200);
+        let status = loop {
+            let status = self.child.try_wait();
+            if let Some(status) = status.with_context(|| format!("waiting for `{}`", self.line))? {
+                break status;
+            }
+            if started.elapsed() > deadline {
+                // Dropping it kills it.
+                bail!(
+                    "`{}` was still running after {} s and was killed",
+                    self.line,
+                    deadline.as_secs()
+                );
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(10));
+        };
+        let read = |thread: Option<JoinHandle<Vec<u8>>>| {
+            let read = thread.map(JoinHandle::join).transpose();
+            read.map_err(|_| anyhow::anyhow!("reading the output of `{}` panicked", self.line))
+        };
+        let (stdout, stderr) = (self.stdout.take(), self.stderr.take());
+        Ok(Output {
+            status,
+            stdout: read(stdout)?.unwrap_or_default(),
+            stderr: read(stderr)?.unwrap_or_default(),
+            line: std::mem::take(&mut self.line),
+        })
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Both do nothing to one that was waited for.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+fn drain<R: Read + Send + 'static>(source: Option<R>) -> JoinHandle<Vec<u8>> {
     std::thread::spawn(move || {
         let mut bytes = Vec::new();
         if let Some(mut source) = source {
@@ -177,6 +261,13 @@ mod tests {
         assert!(text.contains("sh -c 'echo no such thing"), "{text}");
         assert!(text.contains("exit status: 3"), "{text}");
         assert!(text.ends_with("no such thing"), "{text}");
+    }
+
+    #[test]
+    fn a_long_line_is_cut() {
+        let mut command = Command::new("true");
+        command.args((0..1000).map(|number| format!("image-{number}")));
+        assert!(line(&command).chars().count() <= LINE + 1);
     }
 
     #[test]

@@ -2,10 +2,14 @@
 //!
 //! A round trip checked by the code under test proves little; this is the second opinion.
 
+mod bundle;
 mod name;
 mod read;
+mod series;
 mod write;
 
+pub(crate) use bundle::{Bundle, Layer, chain_ids};
 pub(crate) use name::normalise;
 pub(crate) use read::{Archive, Difference, compare, first_difference};
+pub(crate) use series::Series;
 pub(crate) use write::{Layout, NewImage, Packing, sha256_file, write};

@@ -46,7 +46,8 @@ pub(crate) fn write(
     for path in image.layers {
         layers.push(layer(&mut tar, path, layout, packing)?);
     }
-    let config = config(image, &layers);
+    let diff_ids: Vec<&str> = layers.iter().map(|l| l.diff_id.as_str()).collect();
+    let config = config(image.command, &diff_ids);
     let config_member = match layout {
         Layout::Flat => format!("{}.json", sha256(&config)),
         Layout::Blobs => blob(&sha256(&config)),
@@ -124,18 +125,16 @@ fn layer<W: Write>(
     })
 }
 
-fn config(image: &NewImage<'_>, layers: &[Written]) -> Vec<u8> {
-    let diff_ids: Vec<String> = layers
-        .iter()
-        .map(|l| format!("sha256:{}", l.diff_id))
-        .collect();
-    let history: Vec<Value> = layers
+/// The config of an image that starts `command`; diff IDs as hex.
+pub(super) fn config(command: &[&str], diff_ids: &[&str]) -> Vec<u8> {
+    let history: Vec<Value> = diff_ids
         .iter()
         .map(|_| json!({ "created": "2024-05-06T07:08:09Z", "created_by": "cargo xtask" }))
         .collect();
+    let diff_ids: Vec<String> = diff_ids.iter().map(|hex| format!("sha256:{hex}")).collect();
     json!({
         "architecture": architecture(),
-        "config": { "Cmd": image.command, "Env": ["PATH=/usr/bin:/bin"] },
+        "config": { "Cmd": command, "Env": ["PATH=/usr/bin:/bin"] },
         "created": "2024-05-06T07:08:09Z",
         "history": history,
         "os": "linux",
@@ -203,7 +202,7 @@ fn header(size: u64) -> tar::Header {
     header
 }
 
-fn member<W: Write>(tar: &mut tar::Builder<W>, name: &str, bytes: &[u8]) -> Result<()> {
+pub(super) fn member<W: Write>(tar: &mut tar::Builder<W>, name: &str, bytes: &[u8]) -> Result<()> {
     tar.append_data(&mut header(bytes.len() as u64), name, bytes)
         .with_context(|| format!("cannot add {name}"))
 }

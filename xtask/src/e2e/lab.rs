@@ -63,6 +63,16 @@ impl<K: Eq + Hash, T> Each<K, T> {
     }
 }
 
+/// How long cases go on that depend on chance, and which chance it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Effort {
+    /// Rounds of several processes at once, with each driver.
+    pub(crate) rounds: u32,
+    /// Processes to kill, with both drivers together.
+    pub(crate) kills: u32,
+    pub(crate) seed: u64,
+}
+
 /// The place in which cases run.
 pub(crate) struct Lab {
     program: PathBuf,
@@ -70,6 +80,7 @@ pub(crate) struct Lab {
     /// What is worth keeping between runs: downloads and builds that do not depend on lith.
     pub(crate) cache: PathBuf,
     pub(crate) keep: bool,
+    pub(crate) effort: Effort,
     pub(crate) settings: Settings,
     counter: Cell<usize>,
     /// What the work folder is on, where it has a file system of its own.
@@ -91,7 +102,13 @@ pub(crate) struct Lab {
 
 impl Lab {
     /// Makes the work folder; what an earlier run left in it is unmounted and removed.
-    pub(crate) fn new(work: &Path, cache: &Path, program: PathBuf, keep: bool) -> Result<Lab> {
+    pub(crate) fn new(
+        work: &Path,
+        cache: &Path,
+        program: PathBuf,
+        keep: bool,
+        effort: Effort,
+    ) -> Result<Lab> {
         fs::create_dir_all(work).with_context(|| format!("cannot make {}", work.display()))?;
         fs::create_dir_all(cache)?;
         let (work, cache) = (work.canonicalize()?, cache.canonicalize()?);
@@ -111,6 +128,7 @@ impl Lab {
             program,
             cache,
             keep,
+            effort,
             settings,
             counter: Cell::new(0),
             disk,

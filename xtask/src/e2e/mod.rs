@@ -19,8 +19,8 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::workspace;
-use lab::Lab;
+use crate::{random, workspace};
+use lab::{Effort, Lab};
 use report::{Outcome, Report};
 
 /// Arguments of `cargo xtask e2e`.
@@ -38,6 +38,15 @@ pub(crate) struct Options {
     /// Lists the names of all cases and runs none.
     #[arg(long)]
     list: bool,
+    /// How often four processes are set upon one store at once, with each driver [default: 50].
+    #[arg(long)]
+    rounds: Option<u32>,
+    /// How many loading processes are killed, half of them with each driver [default: 100].
+    #[arg(long)]
+    kills: Option<u32>,
+    /// Makes the choices of an earlier run again [default: other ones each time].
+    #[arg(long)]
+    seed: Option<u64>,
     /// Tests this program instead of building one.
     #[arg(long)]
     lith: Option<PathBuf>,
@@ -66,7 +75,13 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     };
     let target = workspace::target()?;
     let work = options.work.clone().unwrap_or_else(|| target.join("e2e"));
-    let lab = Lab::new(&work, &target.join("e2e-cache"), program, options.keep)?;
+    let effort = Effort {
+        rounds: options.rounds.unwrap_or(50),
+        kills: options.kills.unwrap_or(100),
+        seed: options.seed.unwrap_or_else(random::seed),
+    };
+    let cache = target.join("e2e-cache");
+    let lab = Lab::new(&work, &cache, program, options.keep, effort)?;
     let interrupted = on_interrupt()?;
 
     let mut report = Report::default();

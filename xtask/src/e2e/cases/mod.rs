@@ -2,6 +2,7 @@
 
 mod crash;
 mod failure;
+mod graph;
 mod input;
 pub(crate) mod machine;
 mod names;
@@ -60,6 +61,7 @@ pub(crate) fn all() -> Vec<Case> {
         peers::add(&mut cases, driver);
         failure::add(&mut cases, driver);
         crash::add(&mut cases, driver);
+        graph::add(&mut cases, driver);
         machine::add(&mut cases, driver);
         all.append(&mut cases.cases);
     }

@@ -1,6 +1,7 @@
 //! Real images, made on the spot, and the archives that peers write of them.
 
 mod base;
+pub(crate) mod family;
 mod made;
 mod odd;
 
