@@ -3,6 +3,7 @@
 //! - `demo`: the shortest path through lith, on an image made on the spot.
 //! - `e2e`: real images, real peers, both drivers; prints a table.
 //! - `ci`: what the project demands of every commit, `e2e` included.
+//! - `bench`: what commands cost, as figures.
 //! - `tidy`: the rules about the workspace that no compiler checks.
 #![allow(
     clippy::print_stdout,
@@ -11,6 +12,7 @@
 )]
 
 mod archive;
+mod bench;
 mod ci;
 mod demo;
 mod e2e;
@@ -40,6 +42,8 @@ enum Task {
     E2e(e2e::Options),
     /// Runs all checks and tests of the project.
     Ci(ci::Options),
+    /// Measures what commands cost and prints a table.
+    Bench(bench::Options),
     /// Checks the rules that the compiler does not know.
     Tidy,
     /// Runs one command and writes what it cost to a file (used by `e2e`).
@@ -52,6 +56,7 @@ fn main() -> ExitCode {
         Task::Demo => demo::run(),
         Task::E2e(options) => e2e::run(&options),
         Task::Ci(options) => ci::run(&options),
+        Task::Bench(options) => bench::run(&options),
         Task::Tidy => tidy::run(),
         Task::Measure(options) => return measure::run(&options),
     };

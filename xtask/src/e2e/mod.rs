@@ -12,6 +12,8 @@ mod lab;
 mod peers;
 mod report;
 
+pub(crate) use peers::{Podman, Settings};
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
