@@ -39,16 +39,25 @@ type Deflated = Receiver<io::Result<Vec<u8>>>;
 
 /// Writes `content` to `out` as one gzip member.
 pub(super) fn write(content: &mut Content<'_>, out: &mut dyn Write) -> Result<(), WriteError> {
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    write_by(threads.min(MOST_THREADS), content, out)
+}
+
+fn write_by(
+    threads: usize,
+    content: &mut Content<'_>,
+    out: &mut dyn Write,
+) -> Result<(), WriteError> {
     let output = |source| WriteError::Output { source };
     out.write_all(&HEADER).map_err(output)?;
     let mut crc = Crc::new();
     let first = read_block(content, &mut crc)?;
     if first.len() < BLOCK {
         // Most layers are small: no thread is worth it.
-        let bytes = deflate(&mut new_encoder(), None, &first, true).map_err(output)?;
+        let bytes = deflate(None, &first, true).map_err(output)?;
         out.write_all(&bytes).map_err(output)?;
     } else {
-        blocks(first, content, &mut crc, out)?;
+        blocks(threads, first, content, &mut crc, out)?;
     }
     let mut trailer = crc.sum().to_le_bytes().to_vec();
     // Modulo 2^32, as the format has it.
@@ -65,13 +74,12 @@ fn read_block(content: &mut Content<'_>, crc: &mut Crc) -> Result<Vec<u8>, Write
 }
 
 fn blocks(
+    threads: usize,
     first: Vec<u8>,
     content: &mut Content<'_>,
     crc: &mut Crc,
     out: &mut dyn Write,
 ) -> Result<(), WriteError> {
-    let threads = thread::available_parallelism().map_or(1, usize::from);
-    let threads = threads.min(MOST_THREADS);
     let (send, receive) = sync_channel::<Block>(threads);
     let receive = Mutex::new(receive);
     thread::scope(|scope| {
@@ -128,29 +136,22 @@ fn write_next(waiting: &mut VecDeque<Deflated>, out: &mut dyn Write) -> Result<(
 }
 
 fn work(blocks: &Mutex<Receiver<Block>>) {
-    let mut encoder = new_encoder();
     loop {
         let block = blocks.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(block) = block else { return };
         let dictionary = block.dictionary.as_deref().map(Vec::as_slice);
-        let deflated = deflate(&mut encoder, dictionary, &block.data, block.last);
+        let deflated = deflate(dictionary, &block.data, block.last);
         // Nobody waits for it when the work has stopped early.
         let _ = block.done.send(deflated);
     }
 }
 
-fn new_encoder() -> Compress {
-    Compress::new(Compression::new(LEVEL), false)
-}
-
 /// Deflates a block that follows `before`.
-fn deflate(
-    encoder: &mut Compress,
-    before: Option<&[u8]>,
-    data: &[u8],
-    last: bool,
-) -> io::Result<Vec<u8>> {
-    encoder.reset();
+///
+/// An encoder that has seen other data, even when it is reset, may choose other matches: only a
+/// new one gives the same bytes whichever thread it is.
+fn deflate(before: Option<&[u8]>, data: &[u8], last: bool) -> io::Result<Vec<u8>> {
+    let mut encoder = Compress::new(Compression::new(LEVEL), false);
     if let Some(before) = before {
         let from = before.len().saturating_sub(DICTIONARY);
         encoder.set_dictionary(before.get(from..).unwrap_or_default())?;
@@ -173,5 +174,47 @@ fn deflate(
             _ if !last && done >= data.len() && room => return Ok(out),
             _ => out.reserve(data.len() / 4 + 4096),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compress::Layer;
+    use lith_store::DiffId;
+
+    /// Three letters in no order: with many matches of equal length, an encoder has to choose.
+    fn letters(length: usize) -> Vec<u8> {
+        let mut state = 1_u32;
+        let letter = |_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 16) as u8 % 3
+        };
+        (0..length).map(letter).collect()
+    }
+
+    #[test]
+    fn any_number_of_threads_gives_the_same() {
+        let content = letters(8 * BLOCK + 77);
+        let layer = Layer {
+            diff_id: DiffId::of_bytes(b""),
+            size: content.len() as u64,
+            compression: crate::LayerCompression::Gzip,
+        };
+        let by = |threads| {
+            let mut source = &content[..];
+            let mut content = Content {
+                source: &mut source,
+                layer: &layer,
+                done: 0,
+            };
+            let mut out = Vec::new();
+            write_by(threads, &mut content, &mut out).unwrap();
+            out
+        };
+        let one = by(1);
+        assert!(by(2) == one);
+        assert!(by(5) == one);
+        assert!(by(5) == one);
     }
 }
