@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use lith_drivers::{ApplyError, DriverError};
+use lith_drivers::{ApplyError, DriverError, InvalidIdMaps};
 use lith_store::{
     DiffId, LayerId, OpenError, PublishLayerError, RemoveLayerError, RetainError, StoreError,
 };
@@ -95,6 +95,9 @@ pub enum GraphError {
         /// What the system said.
         source: io::Error,
     },
+    /// The ID maps cannot be used.
+    #[error(transparent)]
+    IdMaps(#[from] InvalidIdMaps),
     /// The root cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),

@@ -6,7 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lith_drivers::{Driver, DriverOptions};
-use lith_store::{Intent, LayerRecord, OpenOptions, Ownership, Root, Session, Store, StoreError};
+use lith_store::{
+    IdMaps, IdRange, Intent, LayerRecord, OpenOptions, Ownership, Root, Session, Store, StoreError,
+};
 
 use crate::GraphError;
 
@@ -23,17 +25,19 @@ impl Graph {
     /// Opens the root at `root`, and makes it where the options allow.
     ///
     /// A new root is made for the driver that the options name, or else for the best one
-    /// that works there.
+    /// that works there. Where the options have ID maps, owners are shifted by them when layers are
+    /// applied; they are fixed when the root is made.
     ///
     /// # Errors
-    /// A root made for another driver or by a newer lith, and whatever the system refuses.
+    /// A root made for another driver, another kind of ownership, with other ID maps or by a newer lith, and whatever the system refuses.
     pub fn open_root(root: &Path, options: &OpenOptions) -> Result<Self, GraphError> {
         let mut options = options.clone();
         if options.create && Store::driver_of(root)?.is_none() {
             options.driver = Some(try_driver(root, &options)?);
         }
         let store = Store::open(root, &options)?;
-        let driver = open_driver(store.driver(), store.root().path(), store.ownership())?;
+        let (ownership, maps) = (store.ownership(), store.id_maps());
+        let driver = open_driver(store.driver(), store.root().path(), ownership, maps)?;
         Self::open(store, driver)
     }
 
@@ -184,7 +188,7 @@ fn try_driver(root: &Path, options: &OpenOptions) -> Result<String, GraphError> 
         None => lith_drivers::default_driver(&place).to_owned(),
     };
     let ownership = options.ownership_of_new_root();
-    match open_driver(&name, root, ownership) {
+    match open_driver(&name, root, ownership, options.id_maps.as_ref()) {
         Ok(_) => Ok(name),
         Err(error) => {
             if fresh {
@@ -196,9 +200,15 @@ fn try_driver(root: &Path, options: &OpenOptions) -> Result<String, GraphError> 
     }
 }
 
-fn open_driver(name: &str, root: &Path, owners: Ownership) -> Result<Box<dyn Driver>, GraphError> {
+fn open_driver(
+    name: &str,
+    root: &Path,
+    owners: Ownership,
+    maps: Option<&IdMaps>,
+) -> Result<Box<dyn Driver>, GraphError> {
     let mut options = DriverOptions::default();
     options.ownership = ownership(owners);
+    options.id_maps = maps.map(id_maps).transpose()?;
     let home = Root::new(root).drivers(name);
     Ok(lith_drivers::open_driver(name, &home, &options)?)
 }
@@ -223,4 +233,18 @@ fn ownership(store: Ownership) -> lith_drivers::Ownership {
         Ownership::Mapped => lith_drivers::Ownership::Mapped,
         Ownership::Recorded => lith_drivers::Ownership::Recorded,
     }
+}
+
+/// And for this.
+fn id_maps(store: &IdMaps) -> Result<lith_drivers::IdMaps, GraphError> {
+    let ranges = |ranges: &[IdRange]| {
+        let range = |range: &IdRange| lith_drivers::IdRange {
+            container: range.container,
+            host: range.host,
+            count: range.count,
+        };
+        ranges.iter().map(range).collect()
+    };
+    let maps = lith_drivers::IdMaps::new(ranges(&store.uids), ranges(&store.gids))?;
+    Ok(maps)
 }

@@ -10,6 +10,7 @@ mod failures;
 mod fixture;
 mod heal;
 mod hold;
+mod id_maps;
 mod layers;
 mod metadata;
 mod processes;

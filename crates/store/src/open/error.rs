@@ -80,9 +80,9 @@ pub enum OpenError {
         /// The root.
         path: PathBuf,
         /// What it was made with.
-        found: Option<IdMaps>,
+        found: Option<Box<IdMaps>>,
         /// What was asked for.
-        expected: IdMaps,
+        expected: Box<IdMaps>,
     },
     /// A root has to be made whose owners are mapped, and nobody said how.
     #[error("making a store at {} with ownership mapped needs maps of IDs", path.display())]

@@ -91,8 +91,8 @@ pub(super) fn check_id_maps(
         Some(expected) if found.as_ref() != Some(&expected.sorted()) => {
             Err(OpenError::OtherIdMaps {
                 path: root.path().to_owned(),
-                found,
-                expected: expected.clone(),
+                found: found.map(Box::new),
+                expected: Box::new(expected.clone()),
             })
         }
         _ => Ok(found),
