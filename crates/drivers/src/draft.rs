@@ -121,7 +121,7 @@ impl Draft for LayerDraft {
         id: &CacheId,
         parent: Option<&CacheId>,
     ) -> Result<Placed, DriverError> {
-        self.plan.commit(self.tree, self.work, id, parent)
+        self.plan.commit(self.tree, self.work, (id, parent), true)
     }
 }
 
@@ -131,10 +131,28 @@ impl Parked for ParkedLayer {
         id: &CacheId,
         parent: Option<&CacheId>,
     ) -> Result<Placed, DriverError> {
+        self.place((id, parent), true)
+    }
+
+    fn commit_unsynced(
+        self: Box<Self>,
+        id: &CacheId,
+        parent: Option<&CacheId>,
+    ) -> Result<Placed, DriverError> {
+        self.place((id, parent), false)
+    }
+}
+
+impl ParkedLayer {
+    fn place(
+        self,
+        place: (&CacheId, Option<&CacheId>),
+        synced: bool,
+    ) -> Result<Placed, DriverError> {
         let work = self.work.open()?;
         let (folder, root) = open_tree(&work, &self.plan.home)?;
         let tree = self.tree.open(folder, root).map_err(Trouble::of_draft)?;
-        self.plan.commit(tree, work, id, parent)
+        self.plan.commit(tree, work, place, synced)
     }
 }
 
@@ -143,8 +161,8 @@ impl Plan {
         &self,
         mut tree: TreeDraft,
         work: WorkFolder,
-        id: &CacheId,
-        parent: Option<&CacheId>,
+        (id, parent): (&CacheId, Option<&CacheId>),
+        synced: bool,
     ) -> Result<Placed, DriverError> {
         let named =
             |parent: Option<&CacheId>| parent.map_or("no layer".to_owned(), CacheId::to_string);
@@ -170,7 +188,7 @@ impl Plan {
         let lower = LowerView::new(home, trees.into_iter().map(String::into_bytes).collect());
         tree.settle(lower, self.form)?;
         let facts = Facts::new(parent, lowers, tree.hides_all() && self.form == Form::Upper);
-        let placed = self.home.publish(&work, LAYER, id, &facts)?;
+        let placed = self.home.publish(&work, LAYER, (id, &facts), synced)?;
         work.remove()?;
         Ok(placed)
     }

@@ -205,6 +205,19 @@ pub trait Parked: Send {
         id: &CacheId,
         parent: Option<&CacheId>,
     ) -> Result<Placed, DriverError>;
+
+    /// As [`Parked::commit`], but the driver's own facts are not waited for either: after many of
+    /// these, one [`Driver::sync`] does it for all.
+    ///
+    /// # Errors
+    /// As [`Parked::commit`].
+    fn commit_unsynced(
+        self: Box<Self>,
+        id: &CacheId,
+        parent: Option<&CacheId>,
+    ) -> Result<Placed, DriverError> {
+        self.commit(id, parent)
+    }
 }
 
 /// How a draft is filled.

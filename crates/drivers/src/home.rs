@@ -200,16 +200,18 @@ impl Home {
         self.open_tree(id).map(TreeFiles::new)
     }
 
-    /// Makes the folder `layer` of a work folder the layer `id`.
+    /// Makes the folder `layer` of a work folder the layer `id`; `synced` or not until
+    /// [`Home::sync`].
     pub(crate) fn publish(
         &self,
         work: &WorkFolder,
         layer: &str,
-        id: &CacheId,
-        facts: &Facts,
+        (id, facts): (&CacheId, &Facts),
+        synced: bool,
     ) -> Result<Placed, DriverError> {
         let path = work.path().join(layer).join(FACTS);
-        facts::write(work, layer, facts).map_err(|error| DriverError::io("write", &path, error))?;
+        facts::write(work, layer, facts, synced)
+            .map_err(|error| DriverError::io("write", &path, error))?;
         let meta = self.meta();
         meta.give_to_root(work.fd(), layer.as_bytes())
             .and_then(|()| meta.give_to_root(work.fd(), format!("{layer}/{FACTS}").as_bytes()))
@@ -220,7 +222,9 @@ impl Home {
             Err(Errno::EXIST | Errno::NOTEMPTY) => return Ok(Placed::AlreadyThere),
             Err(error) => return Err(DriverError::io("publish", self.layer_path(id), error)),
         }
-        self.sync_folder()?;
+        if synced {
+            self.sync_folder()?;
+        }
         Ok(Placed::New)
     }
 

@@ -217,7 +217,7 @@ impl GraphError {
     }
 }
 
-/// Why several layers were not published. None of them has its place then.
+/// Why several layers were not published.
 #[derive(Debug, thiserror::Error)]
 #[error("layer {index} of those to be published cannot be registered")]
 pub struct PublishError {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use lith_drivers::{Driver, DriverOptions};
 use lith_store::{
-    IdMaps, IdRange, Intent, LayerRecord, OpenOptions, Ownership, Root, Session, Store, StoreError,
+    IdMaps, IdRange, LayerRecord, OpenOptions, Ownership, Root, Session, Store, StoreError,
 };
 
 use crate::GraphError;
@@ -125,8 +125,8 @@ impl Graph {
             return Ok(self.store.scan_done()?);
         }
         for intent in intents {
-            if let Intent::Layer { cache, .. } | Intent::RemoveLayer { cache, .. } = intent {
-                trees.remove(&cache);
+            for cache in intent.trees() {
+                trees.remove(cache);
             }
         }
         for cache in trees {

@@ -110,7 +110,7 @@ impl Graph {
     }
 
     /// Describes a new layer, and puts its JSON where the record will be.
-    fn record(
+    pub(crate) fn record(
         &self,
         descriptor: &Descriptor,
         staged: &StagedLayer,
@@ -286,7 +286,10 @@ pub(crate) fn expect_diff_id(
 }
 
 /// Refuses a descriptor of other content than the layer that is there.
-fn check_known(descriptor: &Descriptor, there: &LayerRecord) -> Result<(), RegisterError> {
+pub(crate) fn check_known(
+    descriptor: &Descriptor,
+    there: &LayerRecord,
+) -> Result<(), RegisterError> {
     match (descriptor.diff_id, there.diff_id) {
         (Some(expected), Some(actual)) if expected != actual => {
             Err(RegisterError::DiffIdMismatch { expected, actual })

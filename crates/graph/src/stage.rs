@@ -63,6 +63,13 @@ impl StagedLayer {
     }
 }
 
+impl StagedLayer {
+    /// Gives back what was taken.
+    pub(crate) fn put_body(&mut self, body: Option<StagedBody>) {
+        *self.body.get_mut().unwrap_or_else(PoisonError::into_inner) = body;
+    }
+}
+
 impl Drop for StagedLayer {
     fn drop(&mut self) {
         self.take_body();

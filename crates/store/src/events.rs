@@ -1,6 +1,7 @@
 //! Events: what was done, the newest 100,000.
 
 use std::fmt;
+use std::ops::Range;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -112,22 +113,39 @@ impl Store {
         image: Option<&ImageId>,
         subject: Option<&str>,
     ) -> Result<u64, StoreError> {
-        self.index().write("record event", |view| {
+        let seqs = self.record_events(&[(kind, image, subject)])?;
+        Ok(seqs.end.saturating_sub(1))
+    }
+
+    /// Takes note of several things that were done, in one step; gives their numbers.
+    ///
+    /// # Errors
+    /// The index's; then none is noted.
+    pub fn record_events(
+        &self,
+        events: &[(EventKind, Option<&ImageId>, Option<&str>)],
+    ) -> Result<Range<u64>, StoreError> {
+        self.index().write("record events", |view| {
             let sql = "INSERT INTO events (time, kind, image, subject) VALUES (?1, ?2, ?3, ?4)";
-            let image = image.map(ImageId::to_string);
-            view.execute(
-                "record event",
-                sql,
-                (crate::time::now(), kind.to_string(), image, subject),
-            )?;
-            let seq = view.transaction.last_insert_rowid();
-            let oldest = seq.saturating_sub(crate::index::to_sql(EVENTS_KEPT));
+            let now = crate::time::now();
+            let mut last = 0;
+            for (kind, image, subject) in events {
+                let image = image.map(ImageId::to_string);
+                view.execute(
+                    "record event",
+                    sql,
+                    (&now, kind.to_string(), image, subject),
+                )?;
+                last = view.transaction.last_insert_rowid();
+            }
+            let oldest = last.saturating_sub(crate::index::to_sql(EVENTS_KEPT));
             view.execute(
                 "drop old events",
                 "DELETE FROM events WHERE seq <= ?1",
                 [oldest],
             )?;
-            Ok(u64::try_from(seq).unwrap_or(0))
+            let end = u64::try_from(last).unwrap_or(0) + 1;
+            Ok(end.saturating_sub(events.len() as u64)..end)
         })
     }
 

@@ -27,6 +27,12 @@ pub enum Intent {
         /// The driver's ID of its tree.
         cache: String,
     },
+    /// Layers are about to be published together, parents before children: as
+    /// [`Intent::Layer`] for each.
+    Layers {
+        /// The layers with the driver's IDs of their trees.
+        layers: Vec<(LayerId, String)>,
+    },
     /// A layer is about to be removed.
     RemoveLayer {
         /// The layer.
@@ -65,6 +71,17 @@ pub struct PlannedImages {
     pub adopted: Vec<ImageId>,
     /// The names that are to be set, for these images and for others that are there.
     pub names: Vec<PlannedName>,
+}
+
+impl Intent {
+    /// The driver's trees that appear or go with what is intended.
+    pub fn trees(&self) -> Vec<&str> {
+        match self {
+            Intent::Layer { cache, .. } | Intent::RemoveLayer { cache, .. } => vec![cache],
+            Intent::Layers { layers } => layers.iter().map(|(_, cache)| cache.as_str()).collect(),
+            _ => Vec::new(),
+        }
+    }
 }
 
 /// A name that an image is to get.

@@ -78,7 +78,8 @@ pub use images::publish::{NewImage, PublishedImage};
 pub use images::{ImageError, ImageRecord, ImageSummary};
 pub use intent::{Intent, IntentGuard, PlannedImages, PlannedName};
 pub use layers::{
-    LayerRecord, LayerUse, PublishLayerError, Published, Removal, RemoveLayerError, RetainError,
+    LayerRecord, LayerUse, NewLayer, PublishLayerError, Published, Removal, RemoveLayerError,
+    RetainError,
 };
 pub use names::NameError;
 pub use open::{OpenError, OpenOptions, rebuild_index};
@@ -89,4 +90,4 @@ pub use reference::{ParseReferenceError, Reference};
 pub use root::{FORMAT, Root};
 pub use search::FindError;
 pub use session::{ParseSessionIdError, Session, SessionId};
-pub use store::{LayerLock, MaintenanceLock, Store};
+pub use store::{LayerLock, LayerLocks, MaintenanceLock, Store};

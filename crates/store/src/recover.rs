@@ -186,6 +186,9 @@ impl Work<'_, '_> {
     fn settle(&mut self, intent: &Intent) -> Result<(), StoreError> {
         match intent {
             Intent::Layer { id, cache } => self.settle_layer(id, cache),
+            Intent::Layers { layers } => layers
+                .iter()
+                .try_for_each(|(id, cache)| self.settle_layer(id, cache)),
             Intent::RemoveLayer { id, cache } => self.settle_removal(id, cache),
             Intent::DescribeLayer { id } => layers::revise::reindex(self.store, id),
             Intent::Images(plan) => images::settle::settle(self.store, self.session, plan),

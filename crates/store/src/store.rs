@@ -1,5 +1,6 @@
 //! The open store.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -118,6 +119,18 @@ impl Store {
         })
     }
 
+    /// Waits for the locks of several layers, which are taken in one go and cost one descriptor.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn lock_layers(&self, ids: &[LayerId]) -> Result<LayerLocks, StoreError> {
+        let path = self.root().locks().join("layers");
+        Ok(LayerLocks {
+            ids: ids.iter().copied().collect(),
+            _slots: SlotLock::wait_all(&path, ids.iter().map(|id| *id.as_bytes()))?,
+        })
+    }
+
     pub(crate) fn lock_image(&self, id: &ImageId) -> Result<SlotLock, StoreError> {
         SlotLock::wait(&self.root().locks().join("images"), id.digest().as_bytes())
     }
@@ -143,10 +156,24 @@ impl Store {
     }
 }
 
+/// The locks of several layers, held until dropped.
+#[derive(Debug)]
+pub struct LayerLocks {
+    ids: BTreeSet<LayerId>,
+    _slots: SlotLock,
+}
+
+impl LayerLocks {
+    /// Tells whether the lock of a layer is among them.
+    pub fn has(&self, id: &LayerId) -> bool {
+        self.ids.contains(id)
+    }
+}
+
 /// One layer's lock, held until dropped.
 ///
 /// Order of locks, outermost first: maintenance, image, name, layer, index transaction. Those
-/// of several images or names are taken in one go, in the order of their bytes.
+/// of several images, names or layers are taken in one go, in the order of their bytes.
 #[derive(Debug)]
 pub struct LayerLock {
     id: LayerId,

@@ -3,6 +3,7 @@
 mod bulk;
 pub(crate) mod hold;
 pub(crate) mod publish;
+pub(crate) mod publish_all;
 mod query;
 pub(crate) mod remove;
 pub(crate) mod revise;
@@ -19,6 +20,7 @@ use crate::error::{IoContext, StoreError};
 pub use bulk::LayerUse;
 pub use hold::RetainError;
 pub use publish::{PublishLayerError, Published};
+pub use publish_all::NewLayer;
 pub use remove::{Removal, RemoveLayerError};
 
 /// The file in a layer's folder that describes the layer.

@@ -130,7 +130,11 @@ fn place_folder(
 }
 
 /// Puts `layer.json` into the staged folder, or checks the one that is there.
-fn describe(store: &Store, staged: &Path, record: &LayerRecord) -> Result<(), PublishLayerError> {
+pub(crate) fn describe(
+    store: &Store,
+    staged: &Path,
+    record: &LayerRecord,
+) -> Result<(), PublishLayerError> {
     let path = staged.join(DESCRIPTION);
     if path.symlink_metadata().is_err() {
         let text = record.to_json().at("describe", &path)?;
@@ -147,7 +151,7 @@ fn describe(store: &Store, staged: &Path, record: &LayerRecord) -> Result<(), Pu
     })
 }
 
-fn check_parent(
+pub(crate) fn check_parent(
     view: &crate::index::View<'_>,
     record: &LayerRecord,
 ) -> Result<(), PublishLayerError> {
