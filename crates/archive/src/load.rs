@@ -12,7 +12,7 @@ mod work;
 use std::time::Instant;
 
 use lith_graph::{Event, Graph, Observer};
-use lith_store::{EventKind, ImageId, ImageRecord, Published, Reference, Session};
+use lith_store::{EventKind, ImageRecord, NewImage, Reference, Session};
 
 use crate::source::{Description, SourceImage};
 use crate::{Input, LoadError};
@@ -36,7 +36,8 @@ pub struct LoadOptions {
 /// Loads an archive into the store of `graph`.
 ///
 /// Layers that the store has are not read. Every other one is checked against its image's
-/// config while it is applied, and images and names appear when all their layers stand.
+/// config while it is applied. Images and names appear when all layers stand, all in one step:
+/// a kill leaves all of them or none.
 ///
 /// # Errors
 /// Whatever goes wrong, the store is as it was before.
@@ -47,12 +48,13 @@ pub fn load(
     observer: &dyn Observer,
 ) -> Result<LoadReport, LoadError> {
     let session = graph.store().begin()?;
-    let mut work = Work {
+    let work = Work {
         graph,
         session: &session,
-        images: Vec::new(),
+        options,
+        observer,
     };
-    match work.load(source, options, observer) {
+    match work.load(source) {
         Ok(report) => {
             // All stands: whoever opens the store next clears away what stays of the work.
             note(session.end(), "cannot end the session of a load");
@@ -60,53 +62,29 @@ pub fn load(
             Ok(report)
         }
         Err(error) => {
-            work.undo();
-            recover(graph, session);
+            // What stays now is found by whoever opens the store next.
+            note(
+                graph.abandon(session),
+                "cannot clean up after a load that failed",
+            );
             Err(error)
         }
     }
 }
 
-/// Undoes what stopped half-way, and sweeps the layers that no image came to claim.
-fn recover(graph: &Graph, session: Session) {
-    let mut remove_tree = |cache: &str| match cache.parse() {
-        Ok(cache) => Ok(graph.driver().remove(&cache)?),
-        // The driver cannot have given it, so there is nothing to remove.
-        Err(_) => Ok(()),
-    };
-    // What stays now is found by whoever opens the store next.
-    let recovered = session.into_dead().recover(&mut remove_tree);
-    note(
-        recovered.map(drop),
-        "cannot clean up after a load that failed",
-    );
-}
-
-/// A load that is under way, and what it has done to the store so far.
+/// A load that is under way.
 struct Work<'a> {
     graph: &'a Graph,
     session: &'a Session,
-    images: Vec<Done>,
-}
-
-/// An image that was published or named.
-struct Done {
-    id: ImageId,
-    new: bool,
-    /// Where its names pointed before.
-    names: Vec<(Reference, Option<ImageId>)>,
+    options: &'a LoadOptions,
+    observer: &'a dyn Observer,
 }
 
 impl Work<'_> {
-    fn load(
-        &mut self,
-        source: Input,
-        options: &LoadOptions,
-        observer: &dyn Observer,
-    ) -> Result<LoadReport, LoadError> {
-        let mut since = Instant::now();
-        let (graph, session) = (self.graph, self.session);
-        let mut passing = Passing::new(graph, session, observer, &options.images);
+    fn load(&self, source: Input) -> Result<LoadReport, LoadError> {
+        let since = Instant::now();
+        let (graph, session, observer) = (self.graph, self.session, self.observer);
+        let mut passing = Passing::new(graph, session, observer, &self.options.images);
         let (described, opener) = source.open()?.describe(&mut passing)?;
         let Description {
             mut images,
@@ -121,106 +99,59 @@ impl Work<'_> {
         for message in &warnings {
             observer.event(&Event::Warning { message });
         }
-        choose(&mut images, &options.images)?;
-        add_tags(&mut images, &options.tags)?;
+        choose(&mut images, &self.options.images)?;
+        add_tags(&mut images, &self.options.tags)?;
         let passage = passing.finish()?;
         let mut placer = Placer::new(graph, session, observer, &*opener, passage, cut_off);
         let stacks = placer.place(&images)?;
-        let mut report = LoadReport {
-            images: Vec::new(),
-            warnings,
-        };
-        for (image, stack) in images.iter().zip(&stacks) {
-            if observer.cancelled() {
-                return Err(LoadError::Cancelled);
-            }
-            let names = self.names(image, options.no_clobber, &mut report.warnings)?;
-            let mut loaded = self.publish(image, stack, names)?;
-            // Layers are read for all images together: the first one is charged with that.
-            loaded.seconds = since.elapsed().as_secs_f64();
-            since = Instant::now();
-            report.images.push(loaded);
+        let mut new = Vec::with_capacity(images.len());
+        for (image, stack) in images.into_iter().zip(&stacks) {
+            new.push(self.new_image(image, stack, &mut warnings)?);
         }
-        Ok(report)
+        if observer.cancelled() {
+            return Err(LoadError::Cancelled);
+        }
+        let published = graph.store().publish_images(session, &new)?;
+        let mut images = report::images(&new, &stacks, published);
+        if let Some(first) = images.first_mut() {
+            first.seconds = since.elapsed().as_secs_f64();
+        }
+        Ok(LoadReport { images, warnings })
     }
 
-    /// The names that the image is to have, and where they point now.
-    fn names(
+    fn new_image(
         &self,
-        image: &SourceImage,
-        no_clobber: bool,
-        warnings: &mut Vec<String>,
-    ) -> Result<Vec<(Reference, Option<ImageId>)>, LoadError> {
-        let mut names = Vec::new();
-        for name in &image.names {
-            let before = self.graph.store().name(name)?;
-            match before {
-                Some(other) if no_clobber && other != image.id => {
-                    warnings.push(format!("{} still points to {other}", name.familiar()));
-                }
-                before => names.push((name.clone(), before)),
-            }
-        }
-        Ok(names)
-    }
-
-    fn publish(
-        &mut self,
-        image: &SourceImage,
+        image: SourceImage,
         stack: &Stack,
-        before: Vec<(Reference, Option<ImageId>)>,
-    ) -> Result<LoadedImage, LoadError> {
+        warnings: &mut Vec<String>,
+    ) -> Result<NewImage, LoadError> {
+        let mut names = image.names;
+        if self.options.no_clobber {
+            let mut free = Vec::with_capacity(names.len());
+            for name in names {
+                match self.graph.store().name(&name)? {
+                    Some(other) if other != image.id => {
+                        warnings.push(format!("{} still points to {other}", name.familiar()));
+                    }
+                    _ => free.push(name),
+                }
+            }
+            names = free;
+        }
         let record = ImageRecord {
             id: image.id,
-            config: image.config.clone(),
+            config: image.config,
             manifest: None,
             layers: stack.layers.clone(),
             parent: image.parent,
-            created: image.facts.created.clone(),
-            architecture: image.facts.architecture.clone(),
-            os: image.facts.os.clone(),
-            variant: image.facts.variant.clone(),
+            created: image.facts.created,
+            architecture: image.facts.architecture,
+            os: image.facts.os,
+            variant: image.facts.variant,
             size: stack.size,
-            extra: image.extra.clone(),
+            extra: image.extra,
         };
-        let names: Vec<Reference> = before.iter().map(|(name, _)| name.clone()).collect();
-        let published = self
-            .graph
-            .store()
-            .publish_image_as(self.session, &record, &names)?;
-        let new = published.published == Published::New;
-        self.images.push(Done {
-            id: image.id,
-            new,
-            names: before,
-        });
-        Ok(LoadedImage {
-            id: image.id,
-            names,
-            moved: published.moved,
-            layers_new: stack.new,
-            layers_reused: stack.reused,
-            bytes: stack.bytes,
-            seconds: 0.0,
-        })
-    }
-
-    /// Takes names and images back, the last first.
-    fn undo(&self) {
-        let store = self.graph.store();
-        for done in self.images.iter().rev() {
-            for (name, before) in &done.names {
-                let undone = match before {
-                    Some(before) => store.set_name(self.session, name, before).map(drop),
-                    None => store.remove_name(self.session, name).map(drop),
-                };
-                note(undone, "cannot take back a name of a load that failed");
-            }
-            if done.new {
-                let undone = store.remove_image(self.session, &done.id).map(drop);
-                note(undone, "cannot take back an image of a load that failed");
-            }
-        }
+        Ok(NewImage { record, names })
     }
 }
 
@@ -232,12 +163,14 @@ fn note<E: std::fmt::Display>(undone: Result<(), E>, message: &str) {
 
 /// The load stands whether or not its events can be written down.
 fn record_events(graph: &Graph, report: &LoadReport) {
-    for image in &report.images {
-        let name = image.names.first().map(Reference::to_string);
-        let recorded =
-            graph
-                .store()
-                .record_event(EventKind::Load, Some(&image.id), name.as_deref());
-        note(recorded.map(drop), "cannot record an event");
-    }
+    let names = report.images.iter().map(|image| image.names.first());
+    let names: Vec<Option<String>> = names.map(|name| name.map(Reference::to_string)).collect();
+    let events: Vec<_> = report
+        .images
+        .iter()
+        .zip(&names)
+        .map(|(image, name)| (EventKind::Load, Some(&image.id), name.as_deref()))
+        .collect();
+    let recorded = graph.store().record_events(&events);
+    note(recorded.map(drop), "cannot record events");
 }

@@ -1,9 +1,11 @@
 //! What a load has done.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-use lith_store::{ImageId, Reference};
+use lith_store::{ImageId, NewImage, PublishedImage, Reference};
 use serde::{Serialize, Serializer};
+
+use super::place::Stack;
 
 /// What a load has done.
 #[derive(Debug, Clone, Default)]
@@ -39,8 +41,38 @@ pub struct LoadedImage {
     pub layers_reused: usize,
     /// Bytes of the tars of the new layers.
     pub bytes: u64,
-    /// Time since the image before it, or since the start.
+    /// Seconds that the load took. The images of a load appear together: the first has all
+    /// of the time, the others none.
     pub seconds: f64,
+}
+
+/// What became of the images, in their order.
+pub(super) fn images(
+    images: &[NewImage],
+    stacks: &[Stack],
+    published: Vec<PublishedImage>,
+) -> Vec<LoadedImage> {
+    // Of several images with one name the last has it.
+    let owners: HashMap<&Reference, ImageId> = images
+        .iter()
+        .flat_map(|image| image.names.iter().map(|name| (name, image.record.id)))
+        .collect();
+    let images = images.iter().zip(stacks).zip(published);
+    images
+        .map(|((image, stack), published)| {
+            let id = image.record.id;
+            let is_owner = |name: &&Reference| owners.get(*name) == Some(&id);
+            LoadedImage {
+                id,
+                names: image.names.iter().filter(is_owner).cloned().collect(),
+                moved: published.moved,
+                layers_new: stack.new,
+                layers_reused: stack.reused,
+                bytes: stack.bytes,
+                seconds: 0.0,
+            }
+        })
+        .collect()
 }
 
 fn familiar<S: Serializer>(names: &[Reference], serializer: S) -> Result<S::Ok, S::Error> {
