@@ -85,7 +85,8 @@ impl Home {
     }
 }
 
-/// Writes the notes of the layer in a folder of a work folder, and waits until they are on the disk.
+/// Writes the notes of the layer in a folder of a work folder; where `synced`, waits until they are
+/// on the disk.
 pub(crate) fn write(work: &WorkFolder, layer: &str, facts: &Facts, synced: bool) -> io::Result<()> {
     let mut text = serde_json::to_vec(facts).map_err(io::Error::other)?;
     text.push(b'\n');

@@ -19,7 +19,7 @@ const BATCH_BYTES: u64 = 32 << 20;
 pub(super) struct Shelf {
     plan: Arc<Plan>,
     at: Vec<At>,
-    /// Staged ones whose parents stand.
+    /// Staged ones whose parents stand or are among these. Parents have lower numbers.
     ready: BTreeSet<usize>,
     ready_bytes: u64,
 }
@@ -50,9 +50,11 @@ impl Shelf {
         if let Some(at) = self.at.get_mut(number) {
             *at = At::Staged(Box::new(staged));
         }
-        let place = self.plan.places().get(number);
-        if place.is_some_and(|place| place.parent.is_none_or(|parent| self.stands(parent))) {
-            self.make_ready(number);
+        let parent = self.plan.places().get(number).map(|place| place.parent);
+        if let Some(parent) = parent
+            && parent.is_none_or(|parent| self.stands(parent) || self.ready.contains(&parent))
+        {
+            self.set_ready(number, true);
         }
     }
 
@@ -61,18 +63,34 @@ impl Shelf {
         if let Some(at) = self.at.get_mut(number) {
             *at = At::Stands;
         }
+        self.set_children_ready(number, true);
+    }
+
+    fn set_children_ready(&mut self, number: usize, ready: bool) {
         let plan = Arc::clone(&self.plan);
         let children = plan.places().get(number).map(|place| &place.children);
         for child in children.into_iter().flatten() {
-            self.make_ready(*child);
+            self.set_ready(*child, ready);
         }
     }
 
-    fn make_ready(&mut self, number: usize) {
-        if let Some(At::Staged(staged)) = self.at.get(number)
-            && self.ready.insert(number)
-        {
-            self.ready_bytes += staged.tar_size();
+    /// Counts a staged layer, and what is staged on it, among those that can be published.
+    fn set_ready(&mut self, number: usize, ready: bool) {
+        let plan = Arc::clone(&self.plan);
+        let mut waiting = vec![number];
+        while let Some(number) = waiting.pop() {
+            let Some(At::Staged(staged)) = self.at.get(number) else {
+                continue;
+            };
+            if ready && self.ready.insert(number) {
+                self.ready_bytes += staged.tar_size();
+            } else if !ready && self.ready.remove(&number) {
+                self.ready_bytes = self.ready_bytes.saturating_sub(staged.tar_size());
+            } else {
+                continue;
+            }
+            let children = plan.places().get(number).map(|place| &place.children);
+            waiting.extend(children.into_iter().flatten());
         }
     }
 
@@ -90,38 +108,26 @@ impl Shelf {
         self.ready.len() >= BATCH || self.ready_bytes >= BATCH_BYTES
     }
 
-    /// Takes layers to be published: those that are ready, in the order in which they are
-    /// needed, and what stands on them.
+    /// Takes layers to be published, in the order in which they are needed.
     pub(super) fn take_batch(&mut self) -> Batch {
-        let plan = Arc::clone(&self.plan);
         let mut batch = Vec::new();
-        let mut next = BTreeSet::new();
         let mut bytes = 0;
         while batch.len() < BATCH && bytes < BATCH_BYTES {
-            // Children that no longer fit become ready when their parents stand.
-            let Some((number, was_ready)) = self.pop(&mut next) else {
+            let Some(number) = self.ready.pop_first() else {
                 break;
             };
             let Some(staged) = self.leave(number) else {
                 continue;
             };
             bytes += staged.tar_size();
-            if was_ready {
-                self.ready_bytes = self.ready_bytes.saturating_sub(staged.tar_size());
-            }
             batch.push((number, staged));
-            let children = plan.places().get(number).map(|place| &place.children);
-            let is_staged = |child: &usize| matches!(self.at.get(*child), Some(At::Staged(_)));
-            next.extend(children.into_iter().flatten().copied().filter(is_staged));
+        }
+        self.ready_bytes = self.ready_bytes.saturating_sub(bytes);
+        // What did not fit must wait until its parent stands.
+        for (number, _) in &batch {
+            self.set_children_ready(*number, false);
         }
         batch
-    }
-
-    fn pop(&mut self, next: &mut BTreeSet<usize>) -> Option<(usize, bool)> {
-        match next.pop_first() {
-            Some(number) => Some((number, false)),
-            None => self.ready.pop_first().map(|number| (number, true)),
-        }
     }
 
     fn leave(&mut self, number: usize) -> Option<StagedLayer> {

@@ -11,6 +11,7 @@ mod formats;
 mod hostile;
 mod layout;
 mod load;
+mod many;
 mod peers;
 mod prune;
 mod real;
