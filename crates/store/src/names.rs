@@ -11,6 +11,7 @@ use crate::digest::{Digest, ImageId};
 use crate::effects::Effects;
 use crate::error::{IoContext, StoreError};
 use crate::images;
+use crate::images::pending::Pending;
 use crate::index::{self, View};
 use crate::intent::Intent;
 use crate::reference::Reference;
@@ -325,6 +326,13 @@ pub(crate) fn read_any(path: &Path) -> Result<Option<(Reference, ImageId)>, Stor
 pub(crate) fn reindex(store: &Store, name: &Reference) -> Result<(), StoreError> {
     let _lock = store.lock_name(name)?;
     let image = read(&store.root().name(name), name)?;
+    if let Some(image) = image
+        && !store.has_image(&image)?
+        && Pending::read(store.root())?.of_name(name, &image).is_some()
+    {
+        // Another dead session has placed it with images that are not listed yet.
+        return Ok(());
+    }
     let dangling = store
         .index()
         .write("compare name with its file", |view| match image {

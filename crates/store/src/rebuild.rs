@@ -10,14 +10,13 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use crate::digest::{ImageId, LayerId};
 use crate::effects::{Effect, Effects};
 use crate::error::{IoContext, StoreError};
+use crate::images::pending::Pending;
 use crate::images::{self, ImageError};
 use crate::index::{self, View, column, schema};
-use crate::intent::{Intent, PlannedName};
 use crate::layers::{KEEP, LayerRecord, table};
 use crate::names;
 use crate::reference::Reference;
 use crate::root::Root;
-use crate::session;
 
 /// What was found when index and folders were compared.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -131,40 +130,6 @@ pub(crate) fn reconcile(root: &Root, view: &View<'_>) -> Result<RebuildReport, S
     reconcile_images(root, view, &pending, &mut report)?;
     reconcile_names(root, view, &pending, &mut report)?;
     Ok(report)
-}
-
-/// What a session had begun to publish: it appears with all the rest of its batch, or not at
-/// all, when that session is recovered.
-#[derive(Default)]
-struct Pending {
-    images: BTreeSet<ImageId>,
-    names: BTreeMap<Reference, PlannedName>,
-}
-
-impl Pending {
-    fn read(root: &Root) -> Result<Pending, StoreError> {
-        let mut pending = Pending::default();
-        for id in session::ids_in(&root.staging())? {
-            for intent in crate::intent::peek_all(&root.session(&id))? {
-                // One that is torn was not synced, and those of images are.
-                let Ok(Intent::Images(plan)) = intent else {
-                    continue;
-                };
-                pending.images.extend(plan.images);
-                pending.images.extend(plan.adopted);
-                let names = plan.names.into_iter();
-                pending
-                    .names
-                    .extend(names.map(|plan| (plan.name.clone(), plan)));
-            }
-        }
-        Ok(pending)
-    }
-
-    /// The plan for a name whose file says already what was planned.
-    fn of_name(&self, name: &Reference, image: &ImageId) -> Option<&PlannedName> {
-        self.names.get(name).filter(|plan| plan.image == *image)
-    }
 }
 
 /// The entries of a folder that are named by an ID; others are problems.

@@ -19,8 +19,9 @@ use crate::reference::Reference;
 use crate::session::Session;
 use crate::store::Store;
 
-/// Up to so many files are forced to disk one by one; for more, all of the file system's are.
-const SYNCED_ALONE: usize = 64;
+/// Up to so many files are forced to disk one by one. For more, all of the file system's are,
+/// which is one step but waits for layer trees that nobody needs on disk yet.
+const SYNCED_ALONE: usize = 256;
 
 /// A plan with the session that carries it out.
 pub(crate) struct Batch<'a> {

@@ -3,6 +3,7 @@
 mod batch;
 pub(crate) mod folder;
 mod list;
+pub(crate) mod pending;
 pub(crate) mod publish;
 pub(crate) mod remove;
 mod request;

@@ -391,3 +391,96 @@ fn more_than_a_thousand_images() {
     session.end().unwrap();
     check_whole(&store);
 }
+
+/// A name that a batch has placed and not yet listed is not taken for a dangling one by the
+/// recovery of another session that died over the same name.
+#[test]
+fn two_sessions_died_over_one_name() {
+    for longest in 1.. {
+        let fixture = setup();
+        let store = fixture.open();
+        // Both orders of recovery: sessions are recovered in the order of their IDs.
+        let first = store.begin().unwrap();
+        let second = fixture.open().begin().unwrap();
+        for session in [&first, &second] {
+            let intent = Intent::Name {
+                name: name("moving:1"),
+            };
+            drop(session.intend(&intent).unwrap());
+        }
+        drop((first, second));
+        drop(store);
+        let stopped = die_publishing(&fixture, longest);
+        let store = fixture.open();
+        recover(&store).unwrap();
+        check_whole(&store);
+        let seen = counts(&store);
+        assert!(seen == BEFORE || seen == AFTER, "{longest}: {seen:?}");
+        let moving = if seen == BEFORE { "old" } else { "one" };
+        assert_eq!(store.name(&name("moving:1")).unwrap(), Some(id(moving)));
+        if !stopped {
+            return;
+        }
+    }
+}
+
+/// A session dies while another waits for the same images: the other goes on with what it
+/// finds, and the dead one's batch is finished all the same.
+#[test]
+fn death_while_another_waits_for_the_same_images() {
+    use std::sync::mpsc::channel;
+
+    let fixture = setup();
+    let store = fixture.open();
+    let session = store.begin().unwrap();
+    add_layer(&store, &session, "x", None).unwrap();
+    let (ready, is_ready) = channel();
+    let (die, dies) = channel::<()>();
+    let (dies, dead) = (std::sync::Mutex::new(dies), AtomicBool::new(false));
+    store
+        .effects()
+        .set_hook(Some(Arc::new(move |effect: &Effect<'_>| {
+            if *effect == Effect::Commit("publish images") {
+                ready.send(()).unwrap();
+                dies.lock().unwrap().recv().unwrap();
+                dead.store(true, Ordering::SeqCst);
+            }
+            if dead.load(Ordering::SeqCst) {
+                return Err(std::io::Error::from(std::io::ErrorKind::StorageFull));
+            }
+            Ok(())
+        })));
+    let dying = std::thread::spawn(move || {
+        let error = store.publish_images(&session, &batch()).unwrap_err();
+        drop(session);
+        error
+    });
+    is_ready.recv().unwrap();
+    let other = fixture.open();
+    let (done, is_done) = channel();
+    let waiting = std::thread::spawn(move || {
+        let session = other.begin().unwrap();
+        let theirs = [
+            new_image("one", &["a"], &["theirs:1"]),
+            new_image("four", &["b"], &["moving:1"]),
+        ];
+        let published = other.publish_images(&session, &theirs).unwrap();
+        session.end().unwrap();
+        done.send(published).unwrap();
+    });
+    let patience = std::time::Duration::from_millis(100);
+    assert!(is_done.recv_timeout(patience).is_err());
+    die.send(()).unwrap();
+    dying.join().unwrap();
+    waiting.join().unwrap();
+    let published = is_done.recv().unwrap();
+    assert_eq!(published[0].published, Published::AlreadyThere);
+    assert_eq!(published[1].published, Published::New);
+    assert_eq!(published[1].moved, [(name("moving:1"), id("old"))]);
+
+    let store = fixture.open();
+    recover(&store).unwrap();
+    check_whole(&store);
+    assert_eq!(counts(&store), (5, 7));
+    assert_eq!(store.name(&name("moving:1")).unwrap(), Some(id("four")));
+}

@@ -99,3 +99,92 @@ fn a_thousand_layers_deep() {
     assert_eq!(done.swept.len(), 1000);
     assert_eq!(state(&store), State::default());
 }
+
+/// Prints what things cost in a store of `LITH_STORE_IMAGES` images, made by one call, below
+/// `LITH_STORE_FOLDER`.
+#[test]
+#[ignore = "takes long and asserts little: cargo test --release -- --ignored figures --nocapture"]
+fn figures() {
+    let var = |name: &str, or: &str| std::env::var(name).unwrap_or_else(|_| or.to_owned());
+    let count: usize = var("LITH_STORE_IMAGES", "10000").parse().unwrap();
+    let folder = tempfile::tempdir_in(var("LITH_STORE_FOLDER", "/tmp")).unwrap();
+    let path = folder.path().join("root");
+    let open = || Store::open(&path, &options()).unwrap();
+    let timed = |what: &str, work: &mut dyn FnMut()| {
+        let (start, cpu) = (std::time::Instant::now(), on_cpu());
+        work();
+        println!("{what}: {:?}, {:?} on CPU", start.elapsed(), on_cpu() - cpu);
+    };
+    let often = |what: &str, work: &mut dyn FnMut()| {
+        let once = || {
+            let start = std::time::Instant::now();
+            work();
+            start.elapsed()
+        };
+        let shortest = std::iter::repeat_with(once).take(30).min();
+        println!("{what}: {:?} at best", shortest.unwrap_or_default());
+    };
+    println!();
+
+    let store = open();
+    let session = store.begin().unwrap();
+    add_layer(&store, &session, "base", None).unwrap();
+    // Rows are enough: layers are not what is measured.
+    let mut index = rusqlite::Connection::open(store.root().index()).unwrap();
+    let fill = index.transaction().unwrap();
+    for n in 0..count {
+        let record = record(&n.to_string(), Some("base"));
+        let sql = "INSERT INTO layers (id, parent, cache, size, synced, kept, record)
+                   VALUES (?1, ?2, ?3, 1000, 0, 0, ?4)";
+        let text = serde_json::to_string(&record).unwrap();
+        let row = (record.id.hex(), layer_id("base").hex(), &record.cache, text);
+        fill.prepare_cached(sql).unwrap().execute(row).unwrap();
+    }
+    fill.commit().unwrap();
+    let images: Vec<NewImage> = (0..count)
+        .map(|n| {
+            let name = format!("image{n}:latest");
+            new_image(&n.to_string(), &["base", &n.to_string()], &[&name])
+        })
+        .collect();
+    timed("publish all", &mut || {
+        store.publish_images(&session, &images).unwrap();
+    });
+    timed("publish all again", &mut || {
+        store.publish_images(&session, &images).unwrap();
+    });
+    session.end().unwrap();
+    let one = &images[count / 2];
+    let session = store.begin().unwrap();
+    timed("publish one", &mut || {
+        let new = new_image("new", &["base"], &["new:1"]);
+        store.publish_images(&session, &[new]).unwrap();
+    });
+    timed("remove it", &mut || {
+        store.remove_name(&session, &name("new:1")).unwrap();
+        store
+            .remove_image(&session, &ImageId::of_bytes(b"new"))
+            .unwrap();
+    });
+    session.end().unwrap();
+    often("open and look for dead sessions", &mut || {
+        open().dead_sessions().unwrap();
+    });
+    often("images()", &mut || drop(store.images().unwrap()));
+    often("images_of(1)", &mut || {
+        assert_eq!(store.images_of(&[one.record.id]).unwrap().len(), 1);
+    });
+    often("find_image", &mut || {
+        store.find_image(&one.record.id.hex()[..20]).unwrap();
+    });
+    often("name", &mut || {
+        assert!(store.name(&one.names[0]).unwrap().is_some())
+    });
+    often("image", &mut || drop(store.image(&one.record.id).unwrap()));
+    often("layer_uses", &mut || drop(store.layer_uses().unwrap()));
+    often("heads", &mut || drop(store.heads().unwrap()));
+    often("by_parent", &mut || drop(store.by_parent().unwrap()));
+    often("unclaimed_layers", &mut || {
+        drop(store.unclaimed_layers().unwrap())
+    });
+}
