@@ -178,13 +178,13 @@ fn figures() {
         store.find_image(&one.record.id.hex()[..20]).unwrap();
     });
     often("name", &mut || {
-        assert!(store.name(&one.names[0]).unwrap().is_some())
+        assert!(store.name(&one.names[0]).unwrap().is_some());
     });
     often("image", &mut || drop(store.image(&one.record.id).unwrap()));
     often("layer_uses", &mut || drop(store.layer_uses().unwrap()));
     often("heads", &mut || drop(store.heads().unwrap()));
     often("by_parent", &mut || drop(store.by_parent().unwrap()));
     often("unclaimed_layers", &mut || {
-        drop(store.unclaimed_layers().unwrap())
+        drop(store.unclaimed_layers().unwrap());
     });
 }
