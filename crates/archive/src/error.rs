@@ -280,6 +280,17 @@ pub enum LoadError {
         /// Names, or IDs where there are none, of what it holds.
         available: Vec<String>,
     },
+    /// The IDs of several images begin as was asked for.
+    #[error(
+        "the ID {wanted} is not unique, it fits: {}",
+        crate::error::join(candidates)
+    )]
+    AmbiguousId {
+        /// What was asked for.
+        wanted: String,
+        /// What it could be.
+        candidates: Vec<ImageId>,
+    },
     /// Names were given for more than one image.
     #[error("names can be given to one image only, but {images} are to be loaded")]
     TagsNeedOneImage {

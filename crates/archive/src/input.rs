@@ -1,32 +1,62 @@
-//! What is to be loaded, and which format it is: content decides, never a name.
+//! What is to be loaded, and which format it is: content decides, never a file's name.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use lith_graph::compression::{self, Compression};
 
-use crate::LoadError;
 use crate::docker_archive::{FileArchive, StreamArchive, read_full};
 use crate::source::ImageSource;
+use crate::{LoadError, Location, Wanted};
 
-/// Where an archive comes from.
+/// Where images come from.
+#[non_exhaustive]
 pub enum Input {
     /// A file, read by position when it is one and not compressed as a whole.
     File(PathBuf),
     /// Standard input, a socket, anything that passes once.
     Stream(Box<dyn Read + Send>),
+    /// One image of an archive in a file.
+    OneOf(PathBuf, Wanted),
 }
 
 /// The first block of a tar is enough to tell every format.
 const HEAD: usize = compression::HEAD_LEN;
 
 impl Input {
-    pub(crate) fn open(self) -> Result<Box<dyn ImageSource>, LoadError> {
-        match self {
-            Input::Stream(stream) => by_content(stream),
-            Input::File(path) => open_file(&path),
+    /// What `location` stands for.
+    ///
+    /// # Errors
+    /// [`LoadError::Unsupported`] for what cannot be read from yet.
+    pub fn at(location: Location) -> Result<Input, LoadError> {
+        let unsupported = |format| Err(LoadError::Unsupported { format });
+        match location {
+            Location::Standard => Ok(Input::Stream(Box::new(io::stdin()))),
+            Location::Path(path) | Location::DockerArchive { path, name: None } => {
+                Ok(Input::File(path))
+            }
+            Location::DockerArchive {
+                path,
+                name: Some(name),
+            } => Ok(Input::OneOf(path, name)),
+            Location::OciArchive { .. } => unsupported("an oci-archive"),
+            Location::OciDir { .. } => unsupported("an OCI layout"),
+            Location::DockerDir { .. } => unsupported("a docker-dir"),
+            Location::Daemon { .. } => unsupported("a running engine"),
+            Location::ContainersStorage { .. } => unsupported("a containers-storage"),
+            Location::DockerStore { .. } => unsupported("docker's store"),
+            Location::Store { .. } => unsupported("lith's own store"),
         }
+    }
+
+    /// Opens it; the image that is wanted of it is still to be chosen.
+    pub(crate) fn open(self) -> Result<(Box<dyn ImageSource>, Option<Wanted>), LoadError> {
+        Ok(match self {
+            Input::Stream(stream) => (by_content(stream)?, None),
+            Input::File(path) => (open_file(&path)?, None),
+            Input::OneOf(path, wanted) => (open_file(&path)?, Some(wanted)),
+        })
     }
 }
 

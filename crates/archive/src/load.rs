@@ -14,9 +14,9 @@ use std::time::Instant;
 use lith_graph::{Event, Graph, Observer};
 use lith_store::{EventKind, ImageRecord, NewImage, Reference, Session};
 
-use crate::source::{Description, SourceImage};
+use crate::source::{Ask, Description, SourceImage};
 use crate::{Input, LoadError};
-use choose::{add_tags, choose};
+use choose::{Choice, add_tags};
 use passing::Passing;
 use place::{Placer, Stack};
 pub use report::{LoadReport, LoadedImage};
@@ -84,8 +84,17 @@ impl Work<'_> {
     fn load(&self, source: Input) -> Result<LoadReport, LoadError> {
         let since = Instant::now();
         let (graph, session, observer) = (self.graph, self.session, self.observer);
-        let mut passing = Passing::new(graph, session, observer, &self.options.images);
-        let (described, opener) = source.open()?.describe(&mut passing)?;
+        let (source, one) = source.open()?;
+        let choice = Choice {
+            one: one.as_ref(),
+            images: &self.options.images,
+        };
+        let mut passing = Passing::new(graph, session, observer, choice);
+        let ask = Ask {
+            images: &self.options.images,
+            observer,
+        };
+        let (described, opener) = source.describe(&mut passing, &ask)?;
         let Description {
             mut images,
             mut warnings,
@@ -99,7 +108,7 @@ impl Work<'_> {
         for message in &warnings {
             observer.event(&Event::Warning { message });
         }
-        choose(&mut images, &self.options.images)?;
+        choice.apply(&mut images)?;
         add_tags(&mut images, &self.options.tags)?;
         let passage = passing.finish()?;
         let mut placer = Placer::new(graph, session, observer, &*opener, passage, cut_off);

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 
+use lith_graph::Observer;
 use lith_store::{DiffId, ImageId, Reference};
 
 use crate::LoadError;
@@ -21,13 +22,24 @@ pub(crate) trait ImageSource {
     fn describe(
         self: Box<Self>,
         passing: &mut dyn PassingLayers,
+        ask: &Ask<'_>,
     ) -> Result<(Description, Box<dyn LayerOpener>), LoadError>;
+}
+
+/// What is asked of a source.
+pub(crate) struct Ask<'a> {
+    /// The only images that matter, by name or ID; all do when there are none. A source need
+    /// not look into others, but may.
+    pub(crate) images: &'a [String],
+    /// Says when waiting is to end.
+    pub(crate) observer: &'a dyn Observer,
 }
 
 /// Opens layers of a source that was described.
 pub(crate) trait LayerOpener: Send + Sync {
-    /// Opens a layer as transported, compressed or not. Several may be open at a time.
-    fn open(&self, layer: LayerKey) -> Result<LayerBytes<'_>, LoadError>;
+    /// Opens a layer as transported, compressed or not. Several may be open at a time. Whoever
+    /// has to wait asks the observer whether to go on.
+    fn open(&self, layer: LayerKey, observer: &dyn Observer) -> Result<LayerBytes<'_>, LoadError>;
 }
 
 /// A layer's bytes as a source has them.

@@ -91,9 +91,16 @@ pub(crate) struct JsonArgs {
     pub(crate) json: bool,
 }
 
+/// What a SOURCE can be, for the help text.
+const SOURCES: &str = "\
+A SOURCE is a path, whose content decides what it is, or one of
+  docker-archive:PATH[:NAME]                  an archive, and one of its images
+The first colon behind a prefix ends PATH. NAME is a name, an ID, or sha256:PREFIX.";
+
 #[derive(Args, Debug)]
+#[command(after_help = SOURCES)]
 pub(crate) struct LoadArgs {
-    /// Archive to read; `-` is standard input
+    /// Archive to read, or where else to read from; `-` is standard input
     #[arg(long, short, value_name = "SOURCE", default_value = "-")]
     pub(crate) input: OsString,
     /// Load only these of the archive's images, by name or ID

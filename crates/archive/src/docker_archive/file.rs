@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::sync::Arc;
 
+use lith_graph::Observer;
+
 use super::bytes::Extent;
 use super::describe::{self, Contents, Document, MANIFEST, MAX_DOCUMENT};
 use super::members::Members;
@@ -11,7 +13,7 @@ use super::outer::Outer;
 use crate::LoadError;
 use crate::error::text;
 use crate::source::{
-    Description, ImageSource, LayerBytes, LayerData, LayerKey, LayerOpener, PassingLayers,
+    Ask, Description, ImageSource, LayerBytes, LayerData, LayerKey, LayerOpener, PassingLayers,
 };
 
 /// An uncompressed docker-archive in a file.
@@ -68,6 +70,7 @@ impl ImageSource for FileArchive {
     fn describe(
         mut self: Box<Self>,
         _: &mut dyn PassingLayers,
+        _: &Ask<'_>,
     ) -> Result<(Description, Box<dyn LayerOpener>), LoadError> {
         let cut_off = self.index()?;
         Ok((self.images(cut_off)?, self))
@@ -75,7 +78,7 @@ impl ImageSource for FileArchive {
 }
 
 impl LayerOpener for FileArchive {
-    fn open(&self, layer: LayerKey) -> Result<LayerBytes<'_>, LoadError> {
+    fn open(&self, layer: LayerKey, _: &dyn Observer) -> Result<LayerBytes<'_>, LoadError> {
         let (extent, size) = self.extent(layer.0);
         Ok(Box::new(Whole { extent, left: size }))
     }

@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 use std::io::{Cursor, Read};
 
+use lith_graph::Observer;
 use lith_graph::compression::{self, Compression};
 
 use super::bytes::{Stream, read_full};
@@ -17,7 +18,8 @@ use super::outer::{Kind, Member, Outer};
 use crate::LoadError;
 use crate::error::text;
 use crate::source::{
-    Description, ImageSource, LayerBytes, LayerData, LayerKey, LayerOpener, PassingLayers, Ticket,
+    Ask, Description, ImageSource, LayerBytes, LayerData, LayerKey, LayerOpener, PassingLayers,
+    Ticket,
 };
 
 /// Bytes of documents that are kept in memory, `manifest.json` not counted.
@@ -167,6 +169,7 @@ impl<R: Read + Send> ImageSource for StreamArchive<R> {
     fn describe(
         mut self: Box<Self>,
         passing: &mut dyn PassingLayers,
+        _: &Ask<'_>,
     ) -> Result<(Description, Box<dyn LayerOpener>), LoadError> {
         let cut_off = self.read(passing)?;
         Ok((self.images(cut_off)?, Box::new(Documents(self.documents))))
@@ -178,7 +181,7 @@ impl<R: Read + Send> ImageSource for StreamArchive<R> {
 struct Documents(Vec<Vec<u8>>);
 
 impl LayerOpener for Documents {
-    fn open(&self, layer: LayerKey) -> Result<LayerBytes<'_>, LoadError> {
+    fn open(&self, layer: LayerKey, _: &dyn Observer) -> Result<LayerBytes<'_>, LoadError> {
         Ok(Box::new(
             self.0.get(layer.0).map(Vec::as_slice).unwrap_or_default(),
         ))

@@ -5,10 +5,67 @@ use std::collections::BTreeSet;
 use lith_store::{ImageId, Reference};
 
 use crate::LoadError;
+use crate::location::{Candidate, Wanted};
 use crate::source::SourceImage;
 
-/// Leaves only the images that were asked for, in the archive's order.
-pub(super) fn choose(images: &mut Vec<SourceImage>, wanted: &[String]) -> Result<(), LoadError> {
+/// What is to be loaded of a source.
+#[derive(Clone, Copy)]
+pub(super) struct Choice<'a> {
+    /// The image that the source's text names.
+    pub(super) one: Option<&'a Wanted>,
+    /// The images that the command names; all when there are none.
+    pub(super) images: &'a [String],
+}
+
+impl Choice<'_> {
+    /// Leaves only the images that were asked for, in the archive's order.
+    pub(super) fn apply(&self, images: &mut Vec<SourceImage>) -> Result<(), LoadError> {
+        if let Some(wanted) = self.one {
+            choose_one(images, wanted)?;
+        }
+        choose(images, self.images)
+    }
+}
+
+fn choose_one(images: &mut Vec<SourceImage>, wanted: &Wanted) -> Result<(), LoadError> {
+    let candidates = images.iter().map(|image| Candidate {
+        id: Some(image.id),
+        names: &image.names,
+        digests: &[],
+    });
+    let candidates: Vec<_> = candidates.collect();
+    let found = wanted.find(&candidates);
+    let ids = found.iter().filter_map(|at| images.get(*at));
+    let ids: BTreeSet<ImageId> = ids.map(|image| image.id).collect();
+    match ids.len() {
+        0 => Err(not_in_archive(images, &wanted.to_string())),
+        1 => {
+            let mut index = 0;
+            images.retain(|_| {
+                index += 1;
+                found.contains(&(index - 1))
+            });
+            Ok(())
+        }
+        _ => Err(LoadError::AmbiguousId {
+            wanted: wanted.to_string(),
+            candidates: ids.into_iter().collect(),
+        }),
+    }
+}
+
+fn not_in_archive(images: &[SourceImage], wanted: &str) -> LoadError {
+    let names = images.iter().map(|image| match image.names.first() {
+        Some(name) => name.familiar(),
+        None => image.id.to_string(),
+    });
+    LoadError::NotInArchive {
+        wanted: wanted.to_owned(),
+        available: names.collect(),
+    }
+}
+
+fn choose(images: &mut Vec<SourceImage>, wanted: &[String]) -> Result<(), LoadError> {
     if wanted.is_empty() {
         return Ok(());
     }
@@ -25,15 +82,7 @@ pub(super) fn choose(images: &mut Vec<SourceImage>, wanted: &[String]) -> Result
             .enumerate()
             .any(|(index, image)| chosen.contains(&index) && is(image, text));
         if chosen.len() == before && !again {
-            let names = images.iter().map(|image| match image.names.first() {
-                Some(name) => name.familiar(),
-                None => image.id.to_string(),
-            });
-            let available = names.collect();
-            return Err(LoadError::NotInArchive {
-                wanted: text.clone(),
-                available,
-            });
+            return Err(not_in_archive(images, text));
         }
     }
     let mut index = 0;

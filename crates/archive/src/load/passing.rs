@@ -7,7 +7,7 @@ use lith_graph::{Graph, Observer, RegisterError, Registered, StagedLayer, compre
 use lith_store::{DiffId, LayerId, RetainError, Session};
 use sha2::{Digest as _, Sha256};
 
-use super::choose::choose;
+use super::choose::Choice;
 use super::early::Early;
 use crate::LoadError;
 use crate::error::text;
@@ -37,7 +37,7 @@ pub(super) struct Passing<'a> {
     session: &'a Session,
     observer: &'a dyn Observer,
     /// Which images are to be loaded.
-    wanted: &'a [String],
+    wanted: Choice<'a>,
     passed: Vec<Passed>,
     early: Option<Early<'a>>,
 }
@@ -47,7 +47,7 @@ impl<'a> Passing<'a> {
         graph: &'a Graph,
         session: &'a Session,
         observer: &'a dyn Observer,
-        wanted: &'a [String],
+        wanted: Choice<'a>,
     ) -> Self {
         Passing {
             graph,
@@ -140,7 +140,7 @@ impl PassingLayers for Passing<'_> {
 
     fn announce(&mut self, mut images: Vec<SourceImage>) -> Result<(), LoadError> {
         // What is wrong with the choice is told when the source has ended.
-        if self.early.is_some() || choose(&mut images, self.wanted).is_err() {
+        if self.early.is_some() || self.wanted.apply(&mut images).is_err() {
             return Ok(());
         }
         let mut early = Early::new(self.graph, self.session, self.observer, &images)?;

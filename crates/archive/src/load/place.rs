@@ -189,7 +189,7 @@ impl<'a> Placer<'a> {
         let place = plan.places().get(number).ok_or_else(|| not_a_layer(""))?;
         let staged = match place.data {
             LayerData::There(key) => {
-                let mut bytes = self.opener.open(key)?;
+                let mut bytes = self.opener.open(key, self.observer)?;
                 let diff_id = Some(&place.diff_id);
                 self.graph
                     .stage(self.session, &mut *bytes, diff_id, self.observer)

@@ -11,6 +11,7 @@ mod formats;
 mod hostile;
 mod layout;
 mod load;
+mod location;
 mod many;
 mod peers;
 mod prune;

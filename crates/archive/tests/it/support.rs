@@ -151,6 +151,12 @@ pub(crate) fn fixture(name: &str) -> Vec<u8> {
     inflated
 }
 
+/// Says that a test was not run, past what catches the output of tests that pass.
+pub(crate) fn skipped(what: &str, why: &str) {
+    let line = format!("SKIPPED {what}: {}\n", why.trim());
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
+}
+
 /// A tar with regular files, in order.
 pub(crate) fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut tar = Tar::new();

@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
 
 use anyhow::{Context, bail};
-use lith_archive::{Input, LoadOptions, LoadedImage};
+use lith_archive::{Input, LoadOptions, LoadedImage, Location};
 use lith_graph::Graph;
 
 use crate::args::LoadArgs;
@@ -47,8 +47,12 @@ fn open(args: &LoadArgs) -> anyhow::Result<(String, Input)> {
             Input::Stream(Box::new(Waiting(stdin.into()))),
         ));
     }
-    let path = std::path::PathBuf::from(&args.input);
-    let name = text::escape(&path.to_string_lossy());
+    let name = text::escape(&args.input.to_string_lossy());
+    let location = Location::parse(&args.input)?;
+    let Location::Path(path) = location else {
+        let input = Input::at(location).with_context(|| format!("cannot open {name}"))?;
+        return Ok((name, input));
+    };
     let metadata = fs::metadata(&path).with_context(|| format!("cannot open {name}"))?;
     if metadata.is_file() {
         return Ok((name, Input::File(path)));
