@@ -12,6 +12,7 @@ use lith_store::{
     Reference, RetainError, StoreError,
 };
 
+use crate::EngineError;
 use crate::Format;
 pub use crate::config::ConfigError;
 use crate::oci::DocumentError;
@@ -297,6 +298,15 @@ pub enum LoadError {
         /// How many there are.
         images: usize,
     },
+    /// Nothing says where the images are.
+    #[error("there is no {what} by default: say which")]
+    NoDefault {
+        /// What is looked for.
+        what: &'static str,
+    },
+    /// Another engine's images cannot be read.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
     /// The graph's reason.
     #[error(transparent)]
     Graph(#[from] GraphError),

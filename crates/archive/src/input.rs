@@ -8,7 +8,7 @@ use lith_graph::compression::{self, Compression};
 
 use crate::docker_archive::{FileArchive, StreamArchive, read_full};
 use crate::source::ImageSource;
-use crate::{LoadError, Location, Wanted};
+use crate::{ContainersStorage, LoadError, Location, StorageSpec, Wanted};
 
 /// Where images come from.
 #[non_exhaustive]
@@ -19,6 +19,16 @@ pub enum Input {
     Stream(Box<dyn Read + Send>),
     /// One image of an archive in a file.
     OneOf(PathBuf, Wanted),
+    /// podman's store.
+    ContainersStorage(ContainersStorage),
+}
+
+/// What is meant by locations that leave it open.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct Defaults {
+    /// The user's containers-storage.
+    pub storage: Option<StorageSpec>,
 }
 
 /// The first block of a tar is enough to tell every format.
@@ -28,8 +38,9 @@ impl Input {
     /// What `location` stands for.
     ///
     /// # Errors
-    /// [`LoadError::Unsupported`] for what cannot be read from yet.
-    pub fn at(location: Location) -> Result<Input, LoadError> {
+    /// [`LoadError::Unsupported`] for what cannot be read from yet, [`LoadError::NoDefault`] when
+    /// neither the location nor `defaults` says where it is.
+    pub fn at(location: Location, defaults: &Defaults) -> Result<Input, LoadError> {
         let unsupported = |format| Err(LoadError::Unsupported { format });
         match location {
             Location::Standard => Ok(Input::Stream(Box::new(io::stdin()))),
@@ -44,7 +55,12 @@ impl Input {
             Location::OciDir { .. } => unsupported("an OCI layout"),
             Location::DockerDir { .. } => unsupported("a docker-dir"),
             Location::Daemon { .. } => unsupported("a running engine"),
-            Location::ContainersStorage { .. } => unsupported("a containers-storage"),
+            Location::ContainersStorage { store, name: image } => {
+                let what = "containers-storage";
+                let store = store.or_else(|| defaults.storage.clone());
+                let store = store.ok_or(LoadError::NoDefault { what })?;
+                Ok(Input::ContainersStorage(ContainersStorage { store, image }))
+            }
             Location::DockerStore { .. } => unsupported("docker's store"),
             Location::Store { .. } => unsupported("lith's own store"),
         }
@@ -56,6 +72,7 @@ impl Input {
             Input::Stream(stream) => (by_content(stream)?, None),
             Input::File(path) => (open_file(&path)?, None),
             Input::OneOf(path, wanted) => (open_file(&path)?, Some(wanted)),
+            Input::ContainersStorage(storage) => (Box::new(storage), None),
         })
     }
 }

@@ -16,6 +16,7 @@ use lith_store::{EventKind, ImageRecord, NewImage, Reference, Session};
 
 use crate::source::{Ask, Description, SourceImage};
 use crate::{Input, LoadError};
+pub(crate) use choose::is_called;
 use choose::{Choice, add_tags};
 use passing::Passing;
 use place::{Placer, Stack};

@@ -95,6 +95,7 @@ pub(crate) struct JsonArgs {
 const SOURCES: &str = "\
 A SOURCE is a path, whose content decides what it is, or one of
   docker-archive:PATH[:NAME]                  an archive, and one of its images
+  containers-storage:[[DRIVER@ROOT+RUN]]NAME  podman's store; all of it without a NAME
 The first colon behind a prefix ends PATH. NAME is a name, an ID, or sha256:PREFIX.";
 
 #[derive(Args, Debug)]

@@ -1,9 +1,10 @@
-//! Which store a command works on.
+//! Which store a command works on, and where those of other engines are.
 
 use std::env;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
+use lith_archive::{Defaults, StorageSpec};
 use lith_graph::Graph;
 use lith_store::OpenOptions;
 
@@ -34,15 +35,41 @@ fn default_root() -> anyhow::Result<PathBuf> {
     if rustix::process::geteuid().is_root() {
         return Ok("/var/lib/lith".into());
     }
-    let set = |name| {
-        env::var_os(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
-    set("XDG_DATA_HOME")
-        .or_else(|| set("HOME").map(|home| home.join(".local/share")))
+    data_home()
         .map(|data| data.join("lith"))
         .context("neither XDG_DATA_HOME nor HOME says where the store is: give --root")
+}
+
+/// What the environment says of other engines.
+pub(crate) fn defaults() -> Defaults {
+    let (root, run) = if rustix::process::geteuid().is_root() {
+        (
+            Some("/var/lib/containers".into()),
+            Some("/run/containers/storage".into()),
+        )
+    } else {
+        let run = variable("XDG_RUNTIME_DIR");
+        let data = data_home().map(|data| data.join("containers"));
+        (data, run.map(|run| run.join("containers")))
+    };
+    let mut defaults = Defaults::default();
+    defaults.storage = root.map(|root: PathBuf| StorageSpec {
+        driver: None,
+        root: root.join("storage"),
+        run,
+    });
+    defaults
+}
+
+/// Where a user's programs keep data.
+fn data_home() -> Option<PathBuf> {
+    variable("XDG_DATA_HOME").or_else(|| variable("HOME").map(|home| home.join(".local/share")))
+}
+
+fn variable(name: &str) -> Option<PathBuf> {
+    env::var_os(name)
+        .filter(|value| !value.is_empty())
+        .map(PathBuf::from)
 }
 
 fn is_empty(variable: &str) -> bool {

@@ -42,11 +42,17 @@ impl TreeFiles {
     pub fn extracted(dir: &Path) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open(dir, flags, Mode::empty())?;
-        Ok(Self {
+        Ok(Self::extracted_in(root))
+    }
+
+    /// The same for a directory that is open already, which may be a handle that only stands for
+    /// it.
+    pub fn extracted_in(root: OwnedFd) -> Self {
+        Self {
             root,
             held: None,
             follow: true,
-        })
+        }
     }
 
     /// Opens the file of an entry, by the name in the record.

@@ -95,17 +95,22 @@ fn choose(images: &mut Vec<SourceImage>, wanted: &[String]) -> Result<(), LoadEr
 
 /// True when `text` is a name of the image, its repository, its ID or the start of it.
 fn is(image: &SourceImage, text: &str) -> bool {
+    is_called(&image.names, &image.id.hex(), text)
+}
+
+/// The same for an image of which only names and the digits of its ID are known.
+pub(crate) fn is_called(names: &[Reference], id: &str, text: &str) -> bool {
     let hex = text.strip_prefix("sha256:").unwrap_or(text);
     if let Ok(name) = Reference::parse_bare(text) {
         let fits = |own: &Reference| {
             own.repository() == name.repository()
                 && (name.tag().is_none() || own.tag() == name.tag())
         };
-        if name.digest().is_none() && image.names.iter().any(fits) {
+        if name.digest().is_none() && names.iter().any(fits) {
             return true;
         }
     }
-    !hex.is_empty() && image.id.hex().starts_with(hex)
+    !hex.is_empty() && id.starts_with(hex)
 }
 
 pub(super) fn add_tags(images: &mut [SourceImage], tags: &[Reference]) -> Result<(), LoadError> {

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use lith_archive::{Input, LoadError, LoadOptions, Location, load};
+use lith_archive::{Defaults, Input, LoadError, LoadOptions, Location, load};
 use lith_store::ImageId;
 
 use crate::support::{self, Image, Root, manifest, tar};
@@ -13,7 +13,7 @@ use crate::support::{self, Image, Root, manifest, tar};
 fn loaded(text: &str) -> Result<Vec<ImageId>, LoadError> {
     let root = Root::new();
     let location = Location::parse(OsStr::new(text)).unwrap();
-    let input = Input::at(location)?;
+    let input = Input::at(location, &Defaults::default())?;
     let report = load(&root.graph, input, &LoadOptions::default(), &())?;
     Ok(report.images.iter().map(|image| image.id).collect())
 }

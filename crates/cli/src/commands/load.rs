@@ -12,6 +12,7 @@ use crate::args::LoadArgs;
 use crate::interrupt::Waiting;
 use crate::output::progress::Progress;
 use crate::output::{self, error, text};
+use crate::root;
 
 pub(super) fn run(graph: &Graph, args: &LoadArgs, quiet: bool) -> anyhow::Result<()> {
     let (name, input) = open(args)?;
@@ -50,7 +51,8 @@ fn open(args: &LoadArgs) -> anyhow::Result<(String, Input)> {
     let name = text::escape(&args.input.to_string_lossy());
     let location = Location::parse(&args.input)?;
     let Location::Path(path) = location else {
-        let input = Input::at(location).with_context(|| format!("cannot open {name}"))?;
+        let input = Input::at(location, &root::defaults())
+            .with_context(|| format!("cannot open {name}"))?;
         return Ok((name, input));
     };
     let metadata = fs::metadata(&path).with_context(|| format!("cannot open {name}"))?;
