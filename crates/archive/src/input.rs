@@ -8,7 +8,7 @@ use lith_graph::compression::{self, Compression};
 
 use crate::docker_archive::{FileArchive, StreamArchive, read_full};
 use crate::source::ImageSource;
-use crate::{ContainersStorage, LoadError, Location, StorageSpec, Wanted};
+use crate::{ContainersStorage, DockerStore, LoadError, Location, StorageSpec, Wanted};
 
 /// Where images come from.
 #[non_exhaustive]
@@ -21,6 +21,8 @@ pub enum Input {
     OneOf(PathBuf, Wanted),
     /// podman's store.
     ContainersStorage(ContainersStorage),
+    /// docker's store.
+    DockerStore(DockerStore),
 }
 
 /// What is meant by locations that leave it open.
@@ -61,7 +63,9 @@ impl Input {
                 let store = store.ok_or(LoadError::NoDefault { what })?;
                 Ok(Input::ContainersStorage(ContainersStorage { store, image }))
             }
-            Location::DockerStore { .. } => unsupported("docker's store"),
+            Location::DockerStore { root, name: image } => {
+                Ok(Input::DockerStore(DockerStore { root, image }))
+            }
             Location::Store { .. } => unsupported("lith's own store"),
         }
     }
@@ -73,6 +77,7 @@ impl Input {
             Input::File(path) => (open_file(&path)?, None),
             Input::OneOf(path, wanted) => (open_file(&path)?, Some(wanted)),
             Input::ContainersStorage(storage) => (Box::new(storage), None),
+            Input::DockerStore(store) => (Box::new(store), None),
         })
     }
 }

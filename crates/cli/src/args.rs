@@ -96,7 +96,8 @@ const SOURCES: &str = "\
 A SOURCE is a path, whose content decides what it is, or one of
   docker-archive:PATH[:NAME]                  an archive, and one of its images
   containers-storage:[[DRIVER@ROOT+RUN]]NAME  podman's store; all of it without a NAME
-The first colon behind a prefix ends PATH. NAME is a name, an ID, or sha256:PREFIX.";
+  docker-store:ROOT[:NAME]                    docker's store, usually at /var/lib/docker
+The first colon behind a prefix ends PATH or ROOT. NAME is a name, an ID, or sha256:PREFIX.";
 
 #[derive(Args, Debug)]
 #[command(after_help = SOURCES)]

@@ -7,10 +7,12 @@
 //! opened below a handle of the store's folder, through no link.
 
 mod containers_storage;
+mod docker_store;
 mod error;
 mod folder;
 mod layers;
 mod pick;
 
 pub use containers_storage::ContainersStorage;
+pub use docker_store::DockerStore;
 pub use error::EngineError;
