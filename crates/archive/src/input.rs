@@ -9,6 +9,8 @@ use lith_graph::compression::{self, Compression};
 use crate::docker_archive::{FileArchive, StreamArchive, read_full};
 use crate::source::ImageSource;
 use crate::{ContainersStorage, DockerStore, LoadError, Location, StorageSpec, Wanted};
+#[cfg(feature = "daemon")]
+use crate::{Daemon, EngineAddress};
 
 /// Where images come from.
 #[non_exhaustive]
@@ -23,6 +25,9 @@ pub enum Input {
     ContainersStorage(ContainersStorage),
     /// docker's store.
     DockerStore(DockerStore),
+    /// A running engine.
+    #[cfg(feature = "daemon")]
+    Daemon(Daemon),
 }
 
 /// What is meant by locations that leave it open.
@@ -31,6 +36,9 @@ pub enum Input {
 pub struct Defaults {
     /// The user's containers-storage.
     pub storage: Option<StorageSpec>,
+    /// Where the engine listens, as `DOCKER_HOST` has it; docker's usual socket when there is
+    /// none.
+    pub engine: Option<String>,
 }
 
 /// The first block of a tar is enough to tell every format.
@@ -56,6 +64,15 @@ impl Input {
             Location::OciArchive { .. } => unsupported("an oci-archive"),
             Location::OciDir { .. } => unsupported("an OCI layout"),
             Location::DockerDir { .. } => unsupported("a docker-dir"),
+            #[cfg(feature = "daemon")]
+            Location::Daemon { name: image } => {
+                let address = match &defaults.engine {
+                    Some(text) => text.parse()?,
+                    None => EngineAddress::default(),
+                };
+                Ok(Input::Daemon(Daemon { address, image }))
+            }
+            #[cfg(not(feature = "daemon"))]
             Location::Daemon { .. } => unsupported("a running engine"),
             Location::ContainersStorage { store, name: image } => {
                 let what = "containers-storage";
@@ -78,6 +95,8 @@ impl Input {
             Input::OneOf(path, wanted) => (open_file(&path)?, Some(wanted)),
             Input::ContainersStorage(storage) => (Box::new(storage), None),
             Input::DockerStore(store) => (Box::new(store), None),
+            #[cfg(feature = "daemon")]
+            Input::Daemon(daemon) => (Box::new(daemon), None),
         })
     }
 }

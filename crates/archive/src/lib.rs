@@ -59,7 +59,9 @@ mod tree;
 pub use compress::{LayerCompression, ParseCompressionError};
 pub use docker_archive::DockerArchiveWriter;
 pub use docker_dir::DockerDirWriter;
-pub use engines::{ContainersStorage, DockerStore, EngineError};
+pub use engines::{ContainersStorage, DockerStore, EngineAddress, EngineError};
+#[cfg(feature = "daemon")]
+pub use engines::{Daemon, DaemonImport};
 pub use error::{ConfigError, LoadError, RemoveError, SaveError, SelectError, WriteError};
 pub use format::{DockerLayout, Format, ParseFormatError, ParseLayoutError, Target};
 pub use images::ArchiveImage;

@@ -97,6 +97,7 @@ A SOURCE is a path, whose content decides what it is, or one of
   docker-archive:PATH[:NAME]                  an archive, and one of its images
   containers-storage:[[DRIVER@ROOT+RUN]]NAME  podman's store; all of it without a NAME
   docker-store:ROOT[:NAME]                    docker's store, usually at /var/lib/docker
+  docker-daemon:NAME                          a running engine, where DOCKER_HOST says
 The first colon behind a prefix ends PATH or ROOT. NAME is a name, an ID, or sha256:PREFIX.";
 
 #[derive(Args, Debug)]

@@ -58,6 +58,13 @@ pub(crate) fn defaults() -> Defaults {
         root: root.join("storage"),
         run,
     });
+    let tls = env::var_os("DOCKER_TLS_VERIFY").is_some_and(|value| !value.is_empty());
+    let host = variable("DOCKER_HOST").map(|host| host.to_string_lossy().into_owned());
+    // What asks for TLS must not be talked to without.
+    defaults.engine = host.map(|host| match host.strip_prefix("tcp://") {
+        Some(rest) if tls => format!("https://{rest}"),
+        _ => host,
+    });
     defaults
 }
 

@@ -171,6 +171,54 @@ pub enum EngineError {
         /// What makes such layers, and what helps.
         hint: &'static str,
     },
+    /// An address that is none, or that nothing here can talk to.
+    #[error("{address:?} is no address of an engine: {reason}")]
+    Address {
+        /// What was given.
+        address: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// No engine answers there.
+    #[error("no engine answers at {address}")]
+    Unreachable {
+        /// Where.
+        address: String,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The engine does not do what it was asked for.
+    #[error("the engine at {address} refuses: {message}")]
+    Refused {
+        /// Where.
+        address: String,
+        /// What it says.
+        message: String,
+    },
+    /// The connection ended in the middle.
+    #[error("the engine at {address} hung up half-way")]
+    HungUp {
+        /// Where.
+        address: String,
+        /// What happened to the connection.
+        source: io::Error,
+    },
+    /// The engine gave another number of images than one.
+    #[error("the engine at {address} gave {images} images for {wanted}, expected one")]
+    NotOne {
+        /// Where.
+        address: String,
+        /// What was asked for.
+        wanted: String,
+        /// How many came.
+        images: usize,
+    },
+    /// The work was stopped while the engine was waited for.
+    #[error("stopped while waiting for the engine at {address}")]
+    Stopped {
+        /// Where.
+        address: String,
+    },
     /// A layer whose files are not kept as a tree.
     #[error("layer {layer} is kept as a composefs image, which cannot be read")]
     Composefs {

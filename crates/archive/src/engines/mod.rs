@@ -1,4 +1,5 @@
-//! Images out of the stores of other engines, which are read and never written.
+//! Images of other engines: out of their stores, which are read and never written, and out of and
+//! into a running one.
 //!
 //! Both kinds of store keep layers as extracted trees with tar-split records beside them. lith's
 //! own reader puts the tars together again and compares the checksum of every file; the digest of
@@ -6,13 +7,19 @@
 //! trusted further than an archive: IDs are checked before they become paths, and everything is
 //! opened below a handle of the store's folder, through no link.
 
+mod address;
 mod containers_storage;
+#[cfg(feature = "daemon")]
+mod daemon;
 mod docker_store;
 mod error;
 mod folder;
 mod layers;
 mod pick;
 
+pub use address::EngineAddress;
 pub use containers_storage::ContainersStorage;
+#[cfg(feature = "daemon")]
+pub use daemon::{Daemon, DaemonImport};
 pub use docker_store::DockerStore;
 pub use error::EngineError;

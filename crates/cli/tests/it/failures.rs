@@ -21,6 +21,46 @@ fn usage_errors_have_status_two() {
 }
 
 #[test]
+fn sources_that_cannot_be_read_are_named() {
+    let lith = Lith::new("vfs");
+    let load = |source: &str, variables: &[(&str, &str)]| {
+        let mut command = lith.command();
+        command.args(["load", "-i", source]);
+        for name in ["DOCKER_HOST", "DOCKER_TLS_VERIFY"] {
+            command.env_remove(name);
+        }
+        let output = command.envs(variables.iter().copied()).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{source}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    for (source, said) in [
+        ("oci:x", "not read yet"),
+        ("docker-archive:", "the path is missing"),
+        ("docker-archive:none.tar:app:1", "cannot open none.tar"),
+        ("containers-storage:[vfs@/none]x", "cannot open /none"),
+        ("docker-store:/none", "cannot open /none"),
+        ("docker://alpine", "registry"),
+    ] {
+        let error = load(source, &[]);
+        assert!(error.contains(said), "{source}: {error}");
+    }
+    for (variables, said) in [
+        (
+            &[("DOCKER_HOST", "unix:///none")][..],
+            "no engine answers at unix:///none",
+        ),
+        (&[("DOCKER_HOST", "ssh://x")], "ssh://x"),
+        (
+            &[("DOCKER_HOST", "tcp://x"), ("DOCKER_TLS_VERIFY", "1")],
+            "TLS",
+        ),
+    ] {
+        let error = load("docker-daemon:app", variables);
+        assert!(error.contains(said), "{error}");
+    }
+}
+
+#[test]
 fn truncated_archives_leave_nothing() {
     if !is_root("truncated_archives_leave_nothing") {
         return;

@@ -1,6 +1,8 @@
 //! Images out of other engines' stores.
 
 mod containers_storage;
+#[cfg(feature = "daemon")]
+mod daemon;
 mod docker;
 mod docker_store;
 mod made;
