@@ -144,8 +144,10 @@ impl DeadSession {
             }
             guard.done()?;
         }
-        for id in layers::hold::of_session(&store, &self.id)? {
-            work.sweep(&id)?;
+        let order = layers::hold::of_session(&store, &self.id)?;
+        let held = order.iter().copied().collect();
+        for id in &order {
+            work.sweep(id, &held)?;
         }
         let done = work.done;
         self.clear()?;
@@ -245,20 +247,32 @@ impl Work<'_, '_> {
         images::remove::discard(self.store, self.session, id)
     }
 
-    /// Removes a layer unless something claims it.
-    fn sweep(&mut self, id: &LayerId) -> Result<(), StoreError> {
-        let removal = match self.store.take_unclaimed_layer(self.session, id) {
-            Ok(removal) => removal,
-            Err(RemoveLayerError::Store(error)) => return Err(error),
-            Err(
-                RemoveLayerError::NotFound { .. }
-                | RemoveLayerError::InUse { .. }
-                | RemoveLayerError::OtherLock { .. },
-            ) => return Ok(()),
-        };
-        self.abandon(&removal.record.cache.clone())?;
-        removal.finish()?;
-        self.done.swept.push(*id);
+    /// Removes a layer unless something claims it, and then its ancestors in the same way:
+    /// another session may have had to leave them because of this one.
+    fn sweep(&mut self, id: &LayerId, held: &BTreeSet<LayerId>) -> Result<(), StoreError> {
+        let mut next = Some(*id);
+        while let Some(id) = next {
+            let Some(record) = self.store.layer(&id)? else {
+                return Ok(());
+            };
+            // Before the layer goes, so that a death after that does not forget its parent.
+            if let Some(parent) = record.parent.filter(|parent| !held.contains(parent)) {
+                layers::hold::sweep_later(self.store, self.session.id(), &parent)?;
+            }
+            let removal = match self.store.take_unclaimed_layer(self.session, &id) {
+                Ok(removal) => removal,
+                Err(RemoveLayerError::Store(error)) => return Err(error),
+                Err(
+                    RemoveLayerError::NotFound { .. }
+                    | RemoveLayerError::InUse { .. }
+                    | RemoveLayerError::OtherLock { .. },
+                ) => return Ok(()),
+            };
+            next = removal.record.parent;
+            self.abandon(&removal.record.cache.clone())?;
+            removal.finish()?;
+            self.done.swept.push(id);
+        }
         Ok(())
     }
 }

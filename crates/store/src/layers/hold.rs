@@ -178,6 +178,17 @@ pub(crate) fn release_all(store: &Store, id: &SessionId) -> Result<(), StoreErro
     })
 }
 
+/// Leaves word that a layer is to be swept with a session unless something claims it.
+pub(crate) fn sweep_later(
+    store: &Store,
+    session: &SessionId,
+    id: &LayerId,
+) -> Result<(), StoreError> {
+    store.index().write("plan sweep", |view| {
+        super::table::sweep_later(view, session, id)
+    })
+}
+
 /// Layers that a session holds or was to sweep, children before their parents.
 pub(crate) fn of_session(store: &Store, id: &SessionId) -> Result<Vec<LayerId>, StoreError> {
     let sql = "SELECT DISTINCT l.id, l.num FROM holders h JOIN layers l ON l.id = h.layer

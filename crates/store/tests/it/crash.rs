@@ -299,6 +299,48 @@ fn layers_of_an_image_whose_removal_was_killed_are_swept() {
     assert_eq!(state(&store), State::default());
 }
 
+/// One session is swept while another, dead as well, still holds the top: with the top goes
+/// all that had to stay because of it, whatever step the second recovery is killed at.
+#[test]
+fn ancestors_that_another_session_kept_go_with_it() {
+    let prepare = |store: &Store| {
+        let [builder, reader] = [store.begin().unwrap(), store.begin().unwrap()];
+        for (layer, parent) in [("a", None), ("b", Some("a")), ("c", Some("b"))] {
+            add_layer(store, &builder, layer, parent).unwrap();
+        }
+        store.retain(&reader, &[layer_id("c")]).unwrap();
+        let trees = store.root().drivers("vfs");
+        let mut remove = |cache: &str| Ok(std::fs::remove_dir(trees.join(cache))?);
+        let done = builder.into_dead().recover(&mut remove).unwrap();
+        assert_eq!(done.swept, []);
+        reader
+    };
+    let mut step = 1;
+    loop {
+        let fixture = fixture();
+        let store = fixture.open();
+        let reader = prepare(&store);
+        stop_at(store.effects(), step, true);
+        let trees = store.root().drivers("vfs");
+        let recovered = reader
+            .into_dead()
+            .recover(&mut |cache| match std::fs::remove_dir(trees.join(cache)) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+                _ => Ok(()),
+            });
+        drop(store);
+        let store = fixture.open();
+        fixture.recover(&store).unwrap();
+        check_whole(&store);
+        assert_eq!(state(&store), State::default(), "killed at step {step}");
+        if recovered.is_ok() {
+            break;
+        }
+        step += 1;
+    }
+    assert!(step > 3, "{step} steps");
+}
+
 /// What a dead session had published and an image claimed stays.
 #[test]
 fn claimed_layers_of_a_dead_session_stay() {
