@@ -23,8 +23,7 @@ struct Row<'a> {
 }
 
 pub(super) fn run(graph: &Graph, args: &ImagesArgs, quiet: bool) -> anyhow::Result<()> {
-    let mut images = find(graph.store(), args.filter.as_deref())?;
-    newest_first(&mut images);
+    let images = find(graph.store(), args.filter.as_deref())?;
     if args.json {
         return output::json(&images.iter().map(row).collect::<Vec<_>>());
     }
@@ -62,17 +61,6 @@ fn find(store: &Store, filter: Option<&str>) -> anyhow::Result<Vec<ImageSummary>
             Ok(store.images_of(&ids)?)
         }
     }
-}
-
-/// By time, not by text: creation times come in every offset that RFC 3339 has.
-fn newest_first(images: &mut [ImageSummary]) {
-    images.sort_by_cached_key(|image| {
-        let created = image
-            .created
-            .as_deref()
-            .and_then(|text| text.parse::<Timestamp>().ok());
-        (std::cmp::Reverse(created), image.id)
-    });
 }
 
 fn row(image: &ImageSummary) -> Row<'_> {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use jiff::{Timestamp, Unit};
+use jiff::Timestamp;
 use lith_store::LayerId;
 
 /// A name from an archive, with everything that a terminal would obey made visible.
@@ -78,12 +78,7 @@ pub(crate) fn ago(created: Option<&str>, now: Timestamp) -> String {
     let Some(created) = created.and_then(|text| text.parse::<Timestamp>().ok()) else {
         return "-".to_owned();
     };
-    let seconds = now
-        .since(created)
-        .ok()
-        .and_then(|span| span.total(Unit::Second).ok());
-    #[allow(clippy::cast_possible_truncation)] // Whole seconds are wanted.
-    let seconds = seconds.unwrap_or_default() as i64;
+    let seconds = now.duration_since(created).as_secs();
     if seconds < 0 {
         return "in the future".to_owned();
     }
