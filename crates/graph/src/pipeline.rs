@@ -5,7 +5,8 @@
 //!                                           └─► [hash thread: SHA-256]
 //! ```
 //!
-//! Both channels are bounded, so memory stays flat however far one side is ahead.
+//! Both channels are bounded, so memory stays flat however far one side is ahead. A stream of less
+//! than a chunk goes through no thread.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -46,6 +47,30 @@ pub(crate) struct Feed {
     ended: bool,
 }
 
+impl Feed {
+    fn of(chunk: Vec<u8>) -> Feed {
+        let (_, pieces) = sync_channel(1);
+        Feed {
+            pieces,
+            current: Arc::new(chunk),
+            position: 0,
+            ended: true,
+        }
+    }
+
+    fn failing(error: io::Error) -> Feed {
+        let (to_work, pieces) = sync_channel(1);
+        // There is room for one.
+        let _ = to_work.send(Piece::Failed(error));
+        Feed {
+            pieces,
+            current: Chunk::default(),
+            position: 0,
+            ended: false,
+        }
+    }
+}
+
 impl Read for Feed {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         while self.position == self.current.len() && !self.ended {
@@ -78,6 +103,17 @@ pub(crate) fn hashed<T>(
     transport: &mut (dyn Read + Send),
     work: impl FnOnce(Feed) -> T,
 ) -> io::Result<(T, Option<Hashed>)> {
+    let (first, source) = match first_chunk(transport) {
+        Ok(Start::Whole(chunk)) => {
+            let hashed = Hashed {
+                diff_id: DiffId::of_bytes(&chunk),
+                bytes: chunk.len() as u64,
+            };
+            return Ok((work(Feed::of(chunk)), Some(hashed)));
+        }
+        Ok(Start::More(chunk, source)) => (io::Cursor::new(chunk), source),
+        Err(error) => return Ok((work(Feed::failing(error)), None)),
+    };
     thread::scope(|scope| {
         let (feed, outlets, chunks) = channels();
         let hasher = thread::Builder::new()
@@ -85,13 +121,31 @@ pub(crate) fn hashed<T>(
             .spawn_scoped(scope, move || hash(&chunks))?;
         let reader = thread::Builder::new()
             .name("read".into())
-            .spawn_scoped(scope, move || {
-                outlets.run(|| crate::compression::reader(transport).map(|(_, source)| source))
-            })?;
+            .spawn_scoped(scope, move || outlets.run(|| Ok(first.chain(source))))?;
         let result = work(feed);
         let whole = reader.join().unwrap_or(false);
         let hashed = hasher.join().ok().filter(|_| whole);
         Ok((result, hashed))
+    })
+}
+
+/// How a stream begins, uncompressed.
+enum Start<'a> {
+    /// It has no more than this.
+    Whole(Vec<u8>),
+    More(Vec<u8>, Box<dyn Read + Send + 'a>),
+}
+
+/// Reads up to the size of a chunk: most layers of most images are no longer, and starting
+/// threads for them would take longer than hashing them.
+fn first_chunk(transport: &mut (dyn Read + Send)) -> io::Result<Start<'_>> {
+    let (_, mut source) = crate::compression::reader(transport)?;
+    let mut chunk = Vec::new();
+    (&mut source).take(CHUNK as u64).read_to_end(&mut chunk)?;
+    Ok(if chunk.len() < CHUNK {
+        Start::Whole(chunk)
+    } else {
+        Start::More(chunk, source)
     })
 }
 
@@ -248,6 +302,20 @@ mod tests {
             hashed.diff_id,
             DiffId::from_bytes(Sha256::digest(&data).into())
         );
+    }
+
+    #[test]
+    fn a_short_stream_and_none_at_all() {
+        for data in [&b""[..], b"short", &[7; CHUNK - 1], &[7; CHUNK]] {
+            let (read, hashed) = hashed(&mut &*data, all).unwrap();
+            assert_eq!(read.unwrap(), data);
+            let hashed = hashed.unwrap();
+            assert_eq!(hashed.bytes, data.len() as u64);
+            assert_eq!(hashed.diff_id, DiffId::of_bytes(data));
+        }
+        let (read, hashed) = hashed(&mut Failing(5), all).unwrap();
+        assert_eq!(read.unwrap_err().to_string(), "the disk fell out");
+        assert_eq!(hashed, None);
     }
 
     #[test]
