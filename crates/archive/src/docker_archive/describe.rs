@@ -13,9 +13,25 @@ use crate::json;
 use crate::source::{Description, LayerData, SourceImage, SourceLayer};
 
 /// Largest JSON document that is read.
-pub(crate) const MAX_DOCUMENT: u64 = 4 << 20;
+const MAX_DOCUMENT: u64 = 4 << 20;
 
 pub(crate) const MANIFEST: &[u8] = b"manifest.json";
+
+/// Largest `manifest.json` that is read: it grows with the images, unlike any other document.
+const MAX_MANIFEST: u64 = 32 << 20;
+
+/// Layers of all images, and bytes of all configs, that are read: one config may serve many items.
+const MAX_LAYERS: usize = 1 << 20;
+const MAX_CONFIGS: usize = 256 << 20;
+
+/// How large a document may be, by its cleaned name.
+pub(crate) fn limit(name: &[u8]) -> u64 {
+    if name == MANIFEST {
+        MAX_MANIFEST
+    } else {
+        MAX_DOCUMENT
+    }
+}
 
 /// Name under which an image keeps where its layers come from.
 pub(crate) const LAYER_SOURCES: &str = "layer-sources.json";
@@ -56,6 +72,8 @@ pub(crate) fn describe(
         contents,
         diff_ids: HashMap::new(),
         warnings: Vec::new(),
+        layers: 0,
+        configs: 0,
     };
     let items = items.into_iter().enumerate();
     let images = items.map(|(index, item)| describer.image(index, item));
@@ -72,6 +90,9 @@ struct Describer<'a> {
     /// What each member with a layer has been said to be.
     diff_ids: HashMap<Vec<u8>, DiffId>,
     warnings: Vec<String>,
+    /// How many layers the images have so far, and how many bytes their configs.
+    layers: usize,
+    configs: usize,
 }
 
 impl Describer<'_> {
@@ -98,6 +119,7 @@ impl Describer<'_> {
                 diff_ids: facts.diff_ids.len(),
             });
         }
+        self.count(layers.len(), config.bytes.len())?;
         let layers = layers.iter().zip(&facts.diff_ids);
         let layers = layers.map(|(path, diff_id)| self.layer(path, *diff_id));
         Ok(SourceImage {
@@ -109,6 +131,19 @@ impl Describer<'_> {
             config: config.bytes,
             facts,
         })
+    }
+
+    fn count(&mut self, layers: usize, config: usize) -> Result<(), LoadError> {
+        self.layers += layers;
+        self.configs += config;
+        let too_many = |what, limit| Err(LoadError::TooMany { what, limit });
+        if self.layers > MAX_LAYERS {
+            return too_many("layers of images", MAX_LAYERS);
+        }
+        if self.configs > MAX_CONFIGS {
+            return too_many("bytes of configs", MAX_CONFIGS);
+        }
+        Ok(())
     }
 
     /// A config is what its bytes are, but a name that is a digest should be theirs.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use lith_graph::Observer;
 
 use super::bytes::Extent;
-use super::describe::{self, Contents, Document, MANIFEST, MAX_DOCUMENT};
+use super::describe::{self, Contents, Document, MANIFEST};
 use super::members::Members;
 use super::outer::Outer;
 use crate::LoadError;
@@ -90,8 +90,9 @@ impl Contents for FileArchive {
             return Ok(None);
         };
         let (mut extent, size) = self.extent(*number);
-        if size > MAX_DOCUMENT {
-            let (member, limit) = (text(name), MAX_DOCUMENT);
+        let limit = describe::limit(name);
+        if size > limit {
+            let member = text(name);
             return Err(LoadError::TooLarge {
                 member,
                 size,

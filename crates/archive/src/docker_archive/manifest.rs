@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde::de::Error as _;
 use serde_json::value::RawValue;
 
 use crate::json;
@@ -23,11 +24,22 @@ pub(crate) struct Item {
     pub(crate) layer_sources: Option<BTreeMap<String, Box<RawValue>>>,
 }
 
+/// More images than this are none: an item may be two bytes long, and each takes memory.
+const MAX_IMAGES: usize = 100_000;
+
 /// Reads a `manifest.json`. Null holds no image.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Vec<Item>, serde_json::Error> {
     let items: Option<Vec<&RawValue>> = serde_json::from_slice(bytes)?;
-    let items = items.unwrap_or_default().into_iter();
+    let items = items.unwrap_or_default();
+    if items.len() > MAX_IMAGES {
+        let message = format!(
+            "{} images, more than the {MAX_IMAGES} that are read",
+            items.len()
+        );
+        return Err(serde_json::Error::custom(message));
+    }
     items
+        .into_iter()
         .map(|item| json::parse_object(item.get().as_bytes()))
         .collect()
 }
@@ -88,6 +100,9 @@ mod tests {
         assert!(parse(b"{}").is_err());
         assert!(parse(b"").is_err());
         assert!(parse(b"[[]]").is_err());
+        let many = format!("[{}{{}}]", "{},".repeat(MAX_IMAGES));
+        let error = parse(many.as_bytes()).unwrap_err();
+        assert!(error.to_string().starts_with("100001 images"), "{error}");
         assert!(parse(br#"[{"Config":"a","Config":"b"}]"#).is_err());
     }
 

@@ -11,7 +11,7 @@ use lith_graph::Observer;
 use lith_graph::compression::{self, Compression};
 
 use super::bytes::{Stream, read_full};
-use super::describe::{self, Contents, Document, MANIFEST, MAX_DOCUMENT};
+use super::describe::{self, Contents, Document, MANIFEST};
 use super::manifest;
 use super::members::Members;
 use super::outer::{Kind, Member, Outer};
@@ -125,11 +125,11 @@ impl<R: Read + Send> StreamArchive<R> {
                 None => taken.map(Held::Layer),
             };
         }
-        if member.size > MAX_DOCUMENT {
+        let name = super::names::clean(&member.path).unwrap_or_default();
+        if member.size > describe::limit(&name) {
             return Ok(Held::TooLarge(member.size));
         }
-        let is_manifest = super::names::clean(&member.path).is_ok_and(|name| name == MANIFEST)
-            && !self.members.has(MANIFEST);
+        let is_manifest = name == MANIFEST && !self.members.has(MANIFEST);
         if !is_manifest && self.kept + member.size > MAX_KEPT {
             return Ok(Held::NotKept);
         }
@@ -200,7 +200,7 @@ impl<R: Read + Send> Contents for StreamArchive<R> {
                 return Err(LoadError::TooLarge {
                     member,
                     size: *size,
-                    limit: MAX_DOCUMENT,
+                    limit: describe::limit(name),
                 });
             }
             Held::NotKept => {

@@ -298,7 +298,15 @@ fn configs_that_make_no_sense() {
 fn documents_that_are_too_large() {
     let image = Image::new(&["a"]);
     let large = vec![b' '; (4 << 20) + 1];
-    let archive = tar(&[("l", &image.layers[0]), ("manifest.json", &large)]);
+    // The manifest grows with the number of images.
+    let mut long = large.clone();
+    long.extend_from_slice(manifest("c", &[], &["l"]).as_bytes());
+    let layer = ("l", image.layers[0].as_slice());
+    let archive = tar(&[layer, ("c", &image.config), ("manifest.json", &long)]);
+    Root::new().load_file(&archive).unwrap();
+    Root::new().load_stream(&archive).unwrap();
+    let huge = vec![b' '; (32 << 20) + 1];
+    let archive = tar(&[layer, ("manifest.json", &huge)]);
     assert_refused!(&archive, LoadError::TooLarge { .. });
     let archive = tar(&[
         ("c", &large),
