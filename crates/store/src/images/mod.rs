@@ -16,6 +16,7 @@ use crate::digest::{Digest, ImageId, LayerId};
 use crate::error::StoreError;
 use crate::layers::hold::list;
 use crate::reference::Reference;
+use crate::session::SessionId;
 
 /// An image, with its documents byte for byte.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,6 +125,14 @@ pub enum ImageError {
         image: ImageId,
         /// The names.
         names: Vec<Reference>,
+    },
+    /// Sessions hold its layers.
+    #[error("image {image} is in use; by session {}", list(sessions))]
+    Held {
+        /// The image.
+        image: ImageId,
+        /// The living sessions.
+        sessions: Vec<SessionId>,
     },
     /// A further file cannot have this name.
     #[error(

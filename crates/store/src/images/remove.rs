@@ -23,6 +23,28 @@ impl Store {
         session: &Session,
         id: &ImageId,
     ) -> Result<Vec<LayerId>, ImageError> {
+        self.remove_image_if(session, id, false)
+    }
+
+    /// As [`Store::remove_image`], but refuses an image whose top layer another living session
+    /// holds: for whoever removes what nobody asked to be removed.
+    ///
+    /// # Errors
+    /// As [`Store::remove_image`]; [`ImageError::Held`] lists the sessions.
+    pub fn remove_unheld_image(
+        &self,
+        session: &Session,
+        id: &ImageId,
+    ) -> Result<Vec<LayerId>, ImageError> {
+        self.remove_image_if(session, id, true)
+    }
+
+    fn remove_image_if(
+        &self,
+        session: &Session,
+        id: &ImageId,
+        mind_holders: bool,
+    ) -> Result<Vec<LayerId>, ImageError> {
         let _lock = self.lock_image(id)?;
         if !self
             .index()
@@ -40,6 +62,17 @@ impl Store {
                 return Err(ImageError::InUse { image: *id, names });
             }
             let layers = table::layers(view, id)?;
+            if let Some(top) = layers.last().filter(|_| mind_holders) {
+                let mut holders = layers::table::holders(view, top)?;
+                holders.retain(|holder| holder != session.id());
+                let sessions = layers::hold::living(self, holders)?;
+                if !sessions.is_empty() {
+                    return Err(ImageError::Held {
+                        image: *id,
+                        sessions,
+                    });
+                }
+            }
             table::delete(view, id)?;
             for layer in &layers {
                 layers::table::sweep_later(view, session.id(), layer)?;

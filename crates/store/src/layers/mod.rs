@@ -1,6 +1,7 @@
 //! Layers: their records, publication, holders and removal.
 
 mod bulk;
+mod claims;
 pub(crate) mod hold;
 pub(crate) mod publish;
 pub(crate) mod publish_all;
@@ -18,6 +19,7 @@ use crate::digest::{DiffId, LayerId};
 use crate::error::{IoContext, StoreError};
 
 pub use bulk::LayerUse;
+pub use claims::LayerClaims;
 pub use hold::RetainError;
 pub use publish::{PublishLayerError, Published};
 pub use publish_all::NewLayer;

@@ -139,3 +139,30 @@ fn chains_of_a_damaged_index() {
         }
     }
 }
+
+#[test]
+fn claims_are_the_first_few_and_how_many() {
+    let (_fixture, store, session) = forest();
+    for number in 0..12 {
+        let name = format!("on-a-{number}");
+        add_layer(&store, &session, &name, Some("a")).unwrap();
+        // Twice in one image counts once.
+        let record = image(&name, &["a", "a", &name]);
+        store.publish_image(&session, &record).unwrap();
+    }
+    for layer in ["a", "b", "c", "on-a-3", "none"] {
+        let id = layer_id(layer);
+        let claims = store.layer_claims(&id).unwrap();
+        let (images, layers) = (
+            store.images_using(&id).unwrap(),
+            store.children(&id).unwrap(),
+        );
+        assert_eq!(claims.image_count, images.len() as u64, "{layer}");
+        assert_eq!(claims.layer_count, layers.len() as u64, "{layer}");
+        assert!(claims.images.iter().all(|image| images.contains(image)));
+        let shown = layers.len().min(LayerClaims::SHOWN);
+        assert_eq!(claims.layers, layers[..shown], "{layer}");
+        assert_eq!(claims.images.len(), images.len().min(LayerClaims::SHOWN));
+        assert_eq!(claims.is_empty(), images.is_empty() && layers.is_empty());
+    }
+}

@@ -222,3 +222,31 @@ fn events() {
         .collect();
     assert_eq!(left, [EVENTS_KEPT + 1, EVENTS_KEPT + 2]);
 }
+
+#[test]
+fn an_image_that_is_held_goes_only_when_that_is_wanted() {
+    let fixture = fixture();
+    let store = fixture.open();
+    let session = store.begin().unwrap();
+    add_layer(&store, &session, "low", None).unwrap();
+    add_layer(&store, &session, "top", Some("low")).unwrap();
+    let record = image("held", &["low", "top"]);
+    store.publish_image(&session, &record).unwrap();
+    let other = store.begin().unwrap();
+    store
+        .release(&session, &[layer_id("low"), layer_id("top")])
+        .unwrap();
+    // Who holds what is below does not hold the image.
+    store.retain(&other, &[layer_id("low")]).unwrap();
+    let holder = store.begin().unwrap();
+    store.retain(&holder, &[layer_id("top")]).unwrap();
+    let refused = store.remove_unheld_image(&other, &record.id);
+    let Err(ImageError::Held { sessions, .. }) = refused else {
+        panic!("{refused:?}")
+    };
+    assert_eq!(sessions, [holder.id().clone()]);
+    assert!(store.image(&record.id).unwrap().is_some());
+    holder.end().unwrap();
+    store.remove_unheld_image(&other, &record.id).unwrap();
+    assert!(store.image(&record.id).unwrap().is_none());
+}
