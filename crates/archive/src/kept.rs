@@ -35,10 +35,10 @@ pub enum Because {
     Named(Vec<Reference>),
     /// It is mounted there.
     Mounted(Vec<PathBuf>),
-    /// Images have the layer.
-    Images(Vec<ImageId>),
-    /// Layers are on top of the layer.
-    Layers(Vec<LayerId>),
+    /// Images have the layer: the first few, and how many.
+    Images(Vec<ImageId>, u64),
+    /// Layers are on top of the layer: the first few, and how many.
+    Layers(Vec<LayerId>, u64),
     /// Living sessions hold it: a load or a save at work, say.
     Sessions(Vec<SessionId>),
     /// Images that stay were built on the image.
@@ -69,15 +69,15 @@ impl Because {
         match self {
             Self::Named(_) => "named",
             Self::Mounted(_) => "mounted",
-            Self::Images(_) => "images",
-            Self::Layers(_) => "layers",
+            Self::Images(..) => "images",
+            Self::Layers(..) => "layers",
             Self::Sessions(_) => "sessions",
             Self::Parent(_) => "parent",
             Self::Owner => "owner",
         }
     }
 
-    /// What it is that needs it, as text: names, places, IDs.
+    /// What it is that needs it, as text: names, places, IDs. Of many the first few.
     pub fn by(&self) -> Vec<String> {
         fn all<T>(list: &[T], text: impl Fn(&T) -> String) -> Vec<String> {
             list.iter().map(text).collect()
@@ -85,10 +85,20 @@ impl Because {
         match self {
             Self::Named(names) => all(names, Reference::familiar),
             Self::Mounted(places) => all(places, |place| place.to_string_lossy().into_owned()),
-            Self::Images(images) | Self::Parent(images) => all(images, ImageId::to_string),
-            Self::Layers(layers) => all(layers, ids::text),
+            Self::Images(images, _) | Self::Parent(images) => all(images, ImageId::to_string),
+            Self::Layers(layers, _) => all(layers, ids::text),
             Self::Sessions(sessions) => all(sessions, SessionId::to_string),
             Self::Owner => Vec::new(),
+        }
+    }
+}
+
+impl Because {
+    /// How many things need it.
+    pub fn count(&self) -> u64 {
+        match self {
+            Self::Images(_, count) | Self::Layers(_, count) => *count,
+            other => other.by().len() as u64,
         }
     }
 }
@@ -96,13 +106,13 @@ impl Because {
 /// A sentence about the thing, without naming it.
 impl fmt::Display for Because {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let by = some(&self.by());
+        let by = some(&self.by(), self.count());
         match self {
             Self::Named(_) => write!(f, "it is still named {by}"),
             Self::Mounted(_) => write!(f, "it is mounted at {by}"),
-            Self::Images(_) => write!(f, "image {by} needs it"),
-            Self::Layers(_) => write!(f, "layer {by} is on top of it"),
-            Self::Sessions(_) => write!(f, "session {by} holds it"),
+            Self::Images(..) => write!(f, "needed by image {by}"),
+            Self::Layers(..) => write!(f, "below layer {by}"),
+            Self::Sessions(_) => write!(f, "held by session {by}"),
             Self::Parent(_) => write!(f, "image {by} was built on it"),
             Self::Owner => f.write_str("its owner keeps it"),
         }
@@ -110,16 +120,13 @@ impl fmt::Display for Because {
 }
 
 /// The first few, and how many more there are.
-fn some(all: &[String]) -> String {
+fn some(all: &[String], count: u64) -> String {
     const SHOWN: usize = 3;
-    let mut text = all
-        .iter()
-        .take(SHOWN)
-        .map(String::as_str)
-        .collect::<Vec<_>>()
-        .join(", ");
-    if all.len() > SHOWN {
-        text.push_str(&format!(" and {} more", all.len() - SHOWN));
+    let shown: Vec<&str> = all.iter().take(SHOWN).map(String::as_str).collect();
+    let mut text = shown.join(", ");
+    let more = count.saturating_sub(shown.len() as u64);
+    if more > 0 {
+        text.push_str(&format!(" and {more} more"));
     }
     text
 }
@@ -145,11 +152,12 @@ impl Serialize for Kept {
             Item::Image(id) => ("image", id.to_string()),
             Item::Layer(id) => ("layer", ids::text(id)),
         };
-        let mut row = out.serialize_struct("Kept", 5)?;
+        let mut row = out.serialize_struct("Kept", 6)?;
         row.serialize_field("kind", kind)?;
         row.serialize_field("id", &id)?;
         row.serialize_field("because", self.because.word())?;
         row.serialize_field("by", &self.because.by())?;
+        row.serialize_field("count", &self.because.count())?;
         row.serialize_field("reason", &self.because.to_string())?;
         row.end()
     }
@@ -163,8 +171,8 @@ mod tests {
     fn a_reason_names_a_few_and_counts_the_others() {
         let image = |text: &[u8]| ImageId::of_bytes(text);
         let (a, b, c) = (image(b"a"), image(b"b"), image(b"c"));
-        let text = Because::Images(vec![a, b, c, image(b"d"), image(b"e")]).to_string();
-        assert_eq!(text, format!("image {a}, {b}, {c} and 2 more needs it"));
+        let text = Because::Images(vec![a, b, c, image(b"d"), image(b"e")], 700).to_string();
+        assert_eq!(text, format!("needed by image {a}, {b}, {c} and 697 more"));
     }
 
     #[test]
@@ -173,7 +181,7 @@ mod tests {
         let kept = serde_json::to_value(Kept::layer(layer, Because::Owner)).unwrap();
         let expected = serde_json::json!({
             "kind": "layer", "id": format!("sha256:{layer}"), "because": "owner", "by": [],
-            "reason": "its owner keeps it",
+            "count": 0, "reason": "its owner keeps it",
         });
         assert_eq!(kept, expected);
     }

@@ -176,12 +176,13 @@ impl Pruning<'_> {
                 gone.names.push(name.clone());
             }
         }
-        match self.taking.image(&image.id)? {
+        match self.taking.image(&image.id, false)? {
             TakenImage::Gone(layers) => {
                 self.report.add_image(gone);
                 Ok(layers)
             }
             TakenImage::Stays(because) => {
+                self.taking.name_again(&gone.names, &image.id)?;
                 self.report.kept.push(Kept::image(image.id, because));
                 Ok(Vec::new())
             }

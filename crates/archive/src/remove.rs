@@ -249,7 +249,7 @@ impl Removal<'_> {
                 }
             }
         }
-        match self.taking.image(&found.id)? {
+        match self.taking.image(&found.id, true)? {
             TakenImage::Gone(layers) => {
                 self.report.deleted.push(found.id);
                 Ok(layers)

@@ -17,7 +17,7 @@ pub(crate) struct Taking<'a> {
 pub(crate) enum TakenImage {
     /// Its layers, bottom first.
     Gone(Vec<LayerId>),
-    /// Somebody named it in this moment.
+    /// Somebody named it or holds it.
     Stays(Because),
     /// Another process removed it.
     NotThere,
@@ -33,14 +33,36 @@ impl Taking<'_> {
         Ok(removed)
     }
 
-    /// Removes an image that has no name.
-    pub(crate) fn image(&self, id: &ImageId) -> Result<TakenImage, RemoveError> {
-        match self.graph.store().remove_image(self.session, id) {
+    /// Gives back names that were taken from an image that stays after all, unless they are
+    /// somebody else's by now.
+    pub(crate) fn name_again(&self, names: &[Reference], id: &ImageId) -> Result<(), RemoveError> {
+        let store = self.graph.store();
+        for name in names {
+            if store.name(name)?.is_none() {
+                store.set_name(self.session, name, id)?;
+                self.event(EventKind::Tag, id, Some(&name.to_string()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes an image that has no name; one that a session holds only with `held`.
+    pub(crate) fn image(&self, id: &ImageId, held: bool) -> Result<TakenImage, RemoveError> {
+        let store = self.graph.store();
+        let removed = if held {
+            store.remove_image(self.session, id)
+        } else {
+            store.remove_unheld_image(self.session, id)
+        };
+        match removed {
             Ok(layers) => {
                 self.event(EventKind::Delete, id, None);
                 Ok(TakenImage::Gone(layers))
             }
             Err(ImageError::InUse { names, .. }) => Ok(TakenImage::Stays(Because::Named(names))),
+            Err(ImageError::Held { sessions, .. }) => {
+                Ok(TakenImage::Stays(Because::Sessions(sessions)))
+            }
             Err(ImageError::NotFound { .. }) => Ok(TakenImage::NotThere),
             Err(error) => Err(error.into()),
         }
@@ -57,13 +79,12 @@ impl Taking<'_> {
         if !store.has_layer(id)? {
             return Ok(None);
         }
-        let images = store.images_using(id)?;
-        if !images.is_empty() {
-            return Ok(Some(Because::Images(images)));
+        let claims = store.layer_claims(id)?;
+        if claims.image_count > 0 {
+            return Ok(Some(Because::Images(claims.images, claims.image_count)));
         }
-        let layers = store.children(id)?;
-        if !layers.is_empty() {
-            return Ok(Some(Because::Layers(layers)));
+        if claims.layer_count > 0 {
+            return Ok(Some(Because::Layers(claims.layers, claims.layer_count)));
         }
         let sessions = store.holders(id)?;
         if !sessions.is_empty() {

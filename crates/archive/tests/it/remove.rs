@@ -62,7 +62,7 @@ fn shared_layers_stay_and_it_is_said_why() {
     let [kept] = &report.kept[..] else {
         panic!("{:?}", report.kept)
     };
-    assert_eq!(kept.because, Because::Images(vec![base.id()]));
+    assert_eq!(kept.because, Because::Images(vec![base.id()], 1));
     assert!(kept.to_string().contains(&base.id().to_string()), "{kept}");
     serde_json::to_string(&report).unwrap();
     // The other way round: the base's layer is under the other image.
@@ -151,7 +151,7 @@ fn layers_of_a_removed_image_go_when_the_save_that_holds_them_ends() {
     assert_eq!((report.deleted.len(), report.layers.len()), (1, 0));
     assert!(matches!(
         reasons(&report.kept)[..],
-        [Because::Sessions(_), Because::Images(_)]
+        [Because::Sessions(_), Because::Images(..)]
     ));
     drop(save);
     assert_eq!(root.graph.store().layers().unwrap().len(), 2);

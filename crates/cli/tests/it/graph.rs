@@ -297,7 +297,8 @@ fn every_report_takes_json() {
     assert_eq!(removed["layers"], json!([]));
     let reason = format!("it is mounted at {place}");
     let expected = json!({
-        "kind": "layer", "id": tops[1], "because": "mounted", "by": [place], "reason": reason,
+        "kind": "layer", "id": tops[1], "because": "mounted", "by": [place],
+        "count": 1, "reason": reason,
     });
     assert_eq!(removed["kept"][0], expected);
     assert_eq!(removed["kept"][1]["because"], "images");
