@@ -189,7 +189,7 @@ pub fn rebuild_index(root: &Path) -> Result<rebuild::RebuildReport, OpenError> {
             supported: FORMAT,
         });
     }
-    let _alone = wait_alone(&root)?;
+    let _alone = alone(&root, wait_maintenance(&root)?)?;
     Ok(rebuild::replace_index(&root, &Effects::default())?)
 }
 
@@ -205,12 +205,14 @@ pub(crate) fn wait_maintenance(root: &Root) -> Result<File, StoreError> {
     Ok(file)
 }
 
-/// Waits to be the only one who uses the store; so for as long as the file is open.
-fn wait_alone(root: &Root) -> Result<File, OpenError> {
+/// Waits for a while to be the only one who uses the store; so for as long as the file is open.
+///
+/// Only one who does the maintenance may ask, and only after it has looked whether there is
+/// still something to do: whoever did it before uses the store since, perhaps for long.
+fn alone(root: &Root, maintenance: File) -> Result<File, OpenError> {
     let path = root_lock(root);
-    let file = wait_maintenance(root)?;
-    if lock::take_within(&file, Mode::Exclusive, IN_USE, PATIENCE).at("lock", &path)? {
-        return Ok(file);
+    if lock::take_within(&maintenance, Mode::Exclusive, IN_USE, PATIENCE).at("lock", &path)? {
+        return Ok(maintenance);
     }
     Err(OpenError::InUse {
         path: root.path().to_owned(),
@@ -229,8 +231,9 @@ fn open_index(root: &Root, effects: &Arc<Effects>) -> Result<(Index, File), Open
         lock::wait(&in_use, Mode::Shared, IN_USE).at("lock", &lock_path)?;
         if !path.try_exists().at("inspect", &path)? {
             drop(in_use);
-            let _alone = wait_alone(root)?;
+            let maintenance = wait_maintenance(root)?;
             if !path.try_exists().at("inspect", &path)? {
+                let _alone = alone(root, maintenance)?;
                 rebuild::replace_index(root, effects)?;
             }
             continue;
@@ -251,8 +254,12 @@ fn open_index(root: &Root, effects: &Arc<Effects>) -> Result<(Index, File), Open
             }
             Found::Older(_) => {
                 drop((index, in_use));
-                let _alone = wait_alone(root)?;
-                Index::open(root, Arc::clone(effects))?.migrate()?;
+                let maintenance = wait_maintenance(root)?;
+                let index = Index::open(root, Arc::clone(effects))?;
+                if matches!(index.found()?, Found::Older(_)) {
+                    let _alone = alone(root, maintenance)?;
+                    index.migrate()?;
+                }
             }
         }
     }

@@ -229,6 +229,47 @@ fn an_older_index_is_migrated() {
     assert!(plan.contains("events_subject"), "{plan}");
 }
 
+/// Who waited to make or to migrate the index, and finds that another did it, does not wait
+/// for that other to close the store.
+#[test]
+fn who_comes_second_to_a_new_index_uses_it_at_once() {
+    let fixture = fixture();
+    drop(fixture.open());
+    let index = Root::new(&fixture.path).index();
+    let aside = fixture.path.join("aside");
+    let older = |version: &str| {
+        let connection = rusqlite::Connection::open(&index).unwrap();
+        connection.execute_batch(version).unwrap();
+    };
+    for migrated in [false, true] {
+        // A store that is open only to hold the lock: its index is not looked at again.
+        let first = fixture.open();
+        let maintenance = first.lock_maintenance().unwrap();
+        if migrated {
+            older(
+                "DROP INDEX events_subject; DELETE FROM migrations WHERE version > 1;
+                 PRAGMA user_version = 1;",
+            );
+        } else {
+            fs::rename(&index, &aside).unwrap();
+        }
+        std::thread::scope(|scope| {
+            let second = scope.spawn(|| Store::open(&fixture.path, &options()).map(drop));
+            // Time for the second to find that there is something to do. Too little of it
+            // makes the test see less, never fail.
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            if migrated {
+                older("PRAGMA user_version = 2;");
+            } else {
+                fs::rename(&aside, &index).unwrap();
+            }
+            drop(maintenance);
+            second.join().unwrap().unwrap();
+        });
+        drop(first);
+    }
+}
+
 fn maps(uids: &[&str], gids: &[&str]) -> IdMaps {
     let ranges = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
     IdMaps {
