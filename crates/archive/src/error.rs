@@ -13,6 +13,7 @@ use lith_store::{
 };
 
 use crate::EngineError;
+use crate::FolderError;
 use crate::Format;
 pub use crate::config::ConfigError;
 use crate::oci::DocumentError;
@@ -29,8 +30,11 @@ pub enum LoadError {
     /// The input does not begin like an archive.
     #[error("not an image archive: the input is no tar, compressed or not")]
     NotAnArchive,
-    /// A tar, but nothing in it describes an image.
-    #[error("not an image archive: a tar with {members} members, none of them manifest.json")]
+    /// A tar or a folder, but nothing in it describes an image.
+    #[error(
+        "not an image archive: it has {members} members, but neither manifest.json nor \
+         oci-layout with index.json, nor repositories"
+    )]
     NoManifest {
         /// How many members it has.
         members: usize,
@@ -211,6 +215,14 @@ pub enum LoadError {
         /// The layer.
         diff_id: DiffId,
     },
+    /// A layer whose diff ID no document says could not be read to find it out.
+    #[error("layer {member} cannot be read")]
+    ReadLayer {
+        /// Member with the layer.
+        member: String,
+        /// The system's or the decoder's reason.
+        source: io::Error,
+    },
     /// A layer of the archive could not be registered.
     #[error("layer {member} cannot be loaded")]
     Layer {
@@ -304,6 +316,9 @@ pub enum LoadError {
         /// What is looked for.
         what: &'static str,
     },
+    /// A folder with images cannot be read.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
     /// Another engine's images cannot be read.
     #[error(transparent)]
     Engine(#[from] EngineError),

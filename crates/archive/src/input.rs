@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use lith_graph::compression::{self, Compression};
 
-use crate::docker_archive::{FileArchive, StreamArchive, read_full};
+use crate::members::{Contained, TarFile, TarStream, Tree, read_full};
 use crate::source::ImageSource;
 use crate::{ContainersStorage, DockerStore, LoadError, Location, StorageSpec, Wanted};
 #[cfg(feature = "daemon")]
@@ -15,7 +15,7 @@ use crate::{Daemon, EngineAddress};
 /// Where images come from.
 #[non_exhaustive]
 pub enum Input {
-    /// A file, read by position when it is one and not compressed as a whole.
+    /// A file, read by position when it is one and not compressed as a whole; or a folder.
     File(PathBuf),
     /// Standard input, a socket, anything that passes once.
     Stream(Box<dyn Read + Send>),
@@ -109,7 +109,7 @@ fn open_file(path: &Path) -> Result<Box<dyn ImageSource>, LoadError> {
     let file = File::open(path).map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
     if metadata.is_dir() {
-        return Err(LoadError::Unsupported { format: "a folder" });
+        return Ok(Box::new(Contained(Tree::open(path)?)));
     }
     if !metadata.is_file() {
         return by_content(Box::new(file));
@@ -118,7 +118,7 @@ fn open_file(path: &Path) -> Result<Box<dyn ImageSource>, LoadError> {
     let read = read_full(&mut &file, &mut head).map_err(failed)?;
     let head = head.get(..read).unwrap_or_default();
     if compression::detect(head) == Compression::None {
-        return Ok(Box::new(FileArchive::new(file, metadata.len())));
+        return Ok(Box::new(Contained(TarFile::new(file, metadata.len()))));
     }
     std::io::Seek::rewind(&mut &file).map_err(failed)?;
     by_content(Box::new(file))
@@ -127,5 +127,5 @@ fn open_file(path: &Path) -> Result<Box<dyn ImageSource>, LoadError> {
 fn by_content(stream: Box<dyn Read + Send>) -> Result<Box<dyn ImageSource>, LoadError> {
     let failed = |source| LoadError::Read { offset: 0, source };
     let (_, stream) = compression::reader(stream).map_err(failed)?;
-    Ok(Box::new(StreamArchive::new(stream)))
+    Ok(Box::new(Contained(TarStream::new(stream))))
 }

@@ -31,11 +31,13 @@
 
 mod compress;
 mod config;
+mod detect;
 mod disk;
 mod docker_archive;
 mod docker_dir;
 mod engines;
 mod error;
+mod folder;
 mod format;
 mod ids;
 mod images;
@@ -44,6 +46,7 @@ mod json;
 mod kept;
 mod load;
 mod location;
+mod members;
 mod mounted;
 pub mod oci;
 mod prune;
@@ -63,12 +66,14 @@ pub use engines::{ContainersStorage, DockerStore, EngineAddress, EngineError};
 #[cfg(feature = "daemon")]
 pub use engines::{Daemon, DaemonImport};
 pub use error::{ConfigError, LoadError, RemoveError, SaveError, SelectError, WriteError};
+pub use folder::FolderError;
 pub use format::{DockerLayout, Format, ParseFormatError, ParseLayoutError, Target};
 pub use images::ArchiveImage;
 pub use input::{Defaults, Input};
 pub use kept::{Because, Item, Kept};
 pub use load::{LoadOptions, LoadReport, LoadedImage, load};
 pub use location::{Location, LocationError, StorageSpec, Wanted};
+pub use members::BlobError;
 pub use mounted::{MountedImage, mounts};
 pub use oci::write::{OciArchiveWriter, OciDirWriter};
 pub use prune::{PruneOptions, PruneReport, PrunedImage, PrunedLayer, prune};

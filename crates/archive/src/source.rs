@@ -12,6 +12,7 @@ use lith_store::{DiffId, ImageId, Reference};
 
 use crate::LoadError;
 use crate::config::ConfigFacts;
+use crate::members::Blob;
 
 /// Images in some format, from anywhere.
 pub(crate) trait ImageSource {
@@ -47,15 +48,22 @@ pub(crate) type LayerBytes<'a> = Box<dyn Read + Send + 'a>;
 
 /// Takes layers of a source that passes only once.
 pub(crate) trait PassingLayers {
-    /// Takes a member that looks like a layer; returns the ticket under which it is found
-    /// again. An error ends the work, so content that is no layer is none: most members that
-    /// look like one are never claimed.
-    fn take(&mut self, member: &[u8], content: &mut (dyn Read + Send))
-    -> Result<Ticket, LoadError>;
+    /// Takes a member that looks like a layer. An error ends the work, so content that is no
+    /// layer is none: most members that look like one are never claimed.
+    fn take(&mut self, member: &[u8], content: &mut (dyn Read + Send)) -> Result<Taken, LoadError>;
 
     /// Says what images there are, as soon as the source knows it: layers that passed and
     /// those that still come can get their places.
     fn announce(&mut self, images: Vec<SourceImage>) -> Result<(), LoadError>;
+}
+
+/// What was taken.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Taken {
+    /// Under which it is found again.
+    pub(crate) ticket: Ticket,
+    /// What it is, when it is a layer.
+    pub(crate) diff_id: Option<DiffId>,
 }
 
 /// The number of a layer that passed.
@@ -100,6 +108,9 @@ pub(crate) struct SourceLayer {
     /// What the source calls it.
     pub(crate) name: String,
     pub(crate) data: LayerData,
+    /// What its bytes must be as transported, where the source says so; those of a layer that
+    /// is there are checked while they are read, one that passed was checked by its source.
+    pub(crate) blob: Option<Blob>,
 }
 
 /// Where a layer's bytes are.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use lith_store::Digest;
 
 use crate::compress::{self, Layer, Written};
-use crate::docker_archive::read_full;
+use crate::members::read_full;
 use crate::{LayerCompression, WriteError};
 
 const BLOCK: usize = 512;

@@ -1,6 +1,6 @@
 //! From `manifest.json` and configs to images, whatever the members are read from.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use lith_store::{DiffId, ImageId, Reference};
 use serde_json::value::RawValue;
@@ -10,57 +10,34 @@ use crate::LoadError;
 use crate::config::{self, ConfigFacts};
 use crate::error::text;
 use crate::json;
+use crate::members::{self, Contents};
 use crate::source::{Description, LayerData, SourceImage, SourceLayer};
 
-/// Largest JSON document that is read.
-const MAX_DOCUMENT: u64 = 4 << 20;
+const MANIFEST: &[u8] = b"manifest.json";
 
-pub(crate) const MANIFEST: &[u8] = b"manifest.json";
-
-/// Largest `manifest.json` that is read: it grows with the images, unlike any other document.
-const MAX_MANIFEST: u64 = 32 << 20;
+/// Who needs the manifest.
+const WANTED_BY: &str = "docker-archive";
 
 /// Layers of all images, and bytes of all configs, that are read: one config may serve many items.
 const MAX_LAYERS: usize = 1 << 20;
 const MAX_CONFIGS: usize = 256 << 20;
 
-/// How large a document may be, by its cleaned name.
-pub(crate) fn limit(name: &[u8]) -> u64 {
-    if name == MANIFEST {
-        MAX_MANIFEST
-    } else {
-        MAX_DOCUMENT
-    }
-}
-
 /// Name under which an image keeps where its layers come from.
 pub(crate) const LAYER_SOURCES: &str = "layer-sources.json";
 
-/// The members of an archive by path; links are followed.
-pub(crate) trait Contents {
-    /// The bytes of a document, under its own name; none when there is no such member.
-    fn document(&self, path: &[u8], wanted_by: &str) -> Result<Option<Document>, LoadError>;
-
-    /// Where the bytes of a layer are, under the member's own name; none when there is no
-    /// such member.
-    fn layer(
-        &self,
-        path: &[u8],
-        wanted_by: &str,
-    ) -> Result<Option<(Vec<u8>, LayerData)>, LoadError>;
-}
-
-/// A document and the name of the member that it is.
-pub(crate) struct Document {
-    pub(crate) member: Vec<u8>,
-    pub(crate) bytes: Vec<u8>,
+/// Documents that the manifest names and that are not there; none without a manifest.
+pub(crate) fn lacking(contents: &dyn Contents) -> Option<HashSet<Vec<u8>>> {
+    let manifest = contents.document(MANIFEST, WANTED_BY).ok()??;
+    let items = manifest::parse(&manifest.bytes).unwrap_or_default();
+    let configs = items.into_iter().filter_map(|item| item.config);
+    let configs = configs.filter_map(|path| members::clean(path.as_bytes()).ok());
+    Some(configs.filter(|config| !contents.has(config)).collect())
 }
 
 /// Reads the images of a `manifest.json`.
-pub(crate) fn describe(
-    manifest: &Document,
-    contents: &dyn Contents,
-) -> Result<Description, LoadError> {
+pub(crate) fn describe(contents: &dyn Contents) -> Result<Description, LoadError> {
+    let manifest = contents.document(MANIFEST, WANTED_BY)?;
+    let manifest = manifest.ok_or(LoadError::NoManifest { members: 0 })?;
     let items = manifest::parse(&manifest.bytes).map_err(|source| LoadError::Document {
         member: text(&manifest.member),
         source,
@@ -175,15 +152,16 @@ impl Describer<'_> {
 
     fn layer(&mut self, path: &str, diff_id: DiffId) -> Result<SourceLayer, LoadError> {
         let found = self.contents.layer(path.as_bytes(), "manifest.json")?;
-        let Some((member, data)) = found else {
+        let Some(found) = found else {
             return Ok(SourceLayer {
                 diff_id,
                 name: path.to_owned(),
                 data: LayerData::Absent,
+                blob: None,
             });
         };
-        let name = text(&member);
-        let first = *self.diff_ids.entry(member).or_insert(diff_id);
+        let name = text(&found.member);
+        let first = *self.diff_ids.entry(found.member).or_insert(diff_id);
         if first != diff_id {
             return Err(LoadError::TwoDiffIds {
                 member: name,
@@ -194,7 +172,8 @@ impl Describer<'_> {
         Ok(SourceLayer {
             diff_id,
             name,
-            data,
+            data: found.data,
+            blob: None,
         })
     }
 }
@@ -247,43 +226,4 @@ fn layer_sources(
         return Ok(BTreeMap::new());
     }
     Ok([(LAYER_SOURCES.to_owned(), json::object(kept).into_bytes())].into())
-}
-
-/// What to say of an archive without `manifest.json`.
-pub(crate) fn no_manifest<'a>(
-    names: impl Iterator<Item = &'a [u8]>,
-    members: usize,
-    cut_off: Option<u64>,
-) -> LoadError {
-    let (mut layout, mut index, mut v1) = (false, false, false);
-    for name in names {
-        layout |= name == b"oci-layout";
-        index |= name == b"index.json";
-        v1 |= name == b"repositories" || name.ends_with(b"/layer.tar");
-    }
-    match cut_off {
-        Some(0) => LoadError::Empty,
-        Some(offset) => LoadError::Truncated {
-            offset,
-            missing: "manifest.json".into(),
-        },
-        None if layout && index => LoadError::Unsupported {
-            format: "an oci-archive",
-        },
-        None if v1 => LoadError::Unsupported {
-            format: "a v1 archive without manifest.json",
-        },
-        None => LoadError::NoManifest { members },
-    }
-}
-
-/// Says that an archive without its end mark was cut off, where that explains an error.
-pub(crate) fn explain(error: LoadError, cut_off: Option<u64>) -> LoadError {
-    match (error, cut_off) {
-        (LoadError::MissingMember { member, .. }, Some(offset)) => LoadError::Truncated {
-            offset,
-            missing: format!("member {member}"),
-        },
-        (error, _) => error,
-    }
 }

@@ -29,10 +29,10 @@ use lith_store::{ChainId, DiffId, Digest, ImageId};
 use serde::Deserialize;
 
 use super::EngineError;
-use super::folder::Folder;
 use super::layers::{StoredLayer, StoredLayers};
 use super::pick::{self, Listed};
 use crate::config::{self, ConfigFacts};
+use crate::folder::Folder;
 use crate::source::{
     Ask, Description, ImageSource, LayerData, LayerKey, LayerOpener, PassingLayers, SourceImage,
     SourceLayer,
@@ -202,7 +202,10 @@ impl Found<'_> {
             what: "the ID of an image",
             text: listed.text.clone(),
         })?;
-        let config = self.store.read(&below, MAX_CONFIG)?;
+        let config = self
+            .store
+            .read(&below, MAX_CONFIG)
+            .map_err(EngineError::from)?;
         let config = config.ok_or_else(|| EngineError::NoConfig {
             image: id,
             path: self.store.path(&below),
@@ -241,6 +244,7 @@ impl Found<'_> {
                     diff_id: *diff_id,
                     name,
                     data: LayerData::There(key),
+                    blob: None,
                 })
             })
             .collect()

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use lith_store::{DiffId, ImageId};
 
+use crate::folder::FolderError;
+
 /// Why another engine's images cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -45,29 +47,14 @@ pub enum EngineError {
         /// The system's reason.
         source: io::Error,
     },
-    /// Something inside the store that is not what it should be.
-    #[error("{} is not {expected}", path.display())]
-    Kind {
-        /// Its path.
-        path: PathBuf,
-        /// What it should be.
-        expected: &'static str,
-    },
+    /// Something in the store's folder cannot be read.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
     /// A file that must be there is not.
     #[error("{} is not there", path.display())]
     Missing {
         /// Its path.
         path: PathBuf,
-    },
-    /// A document that is larger than any of its kind.
-    #[error("{} has {size} bytes, more than the {limit} that are read", path.display())]
-    TooLarge {
-        /// The document.
-        path: PathBuf,
-        /// Its size.
-        size: u64,
-        /// The bound.
-        limit: u64,
     },
     /// A document that cannot be read.
     #[error("{} cannot be read", path.display())]

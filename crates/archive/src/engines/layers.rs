@@ -7,8 +7,8 @@ use lith_graph::{Observer, compression};
 use lith_tarsplit::{Assembler, FileEntry, FileGetter};
 
 use super::EngineError;
-use super::folder::Folder;
 use crate::LoadError;
+use crate::folder::Folder;
 use crate::source::{LayerBytes, LayerKey, LayerOpener};
 
 /// The layers that images of a store consist of.

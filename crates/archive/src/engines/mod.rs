@@ -13,7 +13,6 @@ mod containers_storage;
 mod daemon;
 mod docker_store;
 mod error;
-mod folder;
 mod layers;
 mod pick;
 

@@ -3,15 +3,15 @@
 use std::collections::HashMap;
 use std::io::{self, ErrorKind, Read};
 
-use lith_graph::{Graph, Observer, RegisterError, Registered, StagedLayer, compression};
+use lith_graph::{Graph, Observer, RegisterError, Registered, StagedLayer};
 use lith_store::{DiffId, LayerId, RetainError, Session};
-use sha2::{Digest as _, Sha256};
 
 use super::choose::Choice;
 use super::early::Early;
 use crate::LoadError;
 use crate::error::text;
-use crate::source::{PassingLayers, SourceImage, Ticket};
+use crate::members;
+use crate::source::{PassingLayers, SourceImage, Taken, Ticket};
 
 /// What became of a member that passed.
 pub(super) enum Passed {
@@ -23,6 +23,17 @@ pub(super) enum Passed {
     Other(DiffId),
     /// Not a layer that can be registered; that matters only when an image claims it.
     Refused(Option<RegisterError>),
+}
+
+impl Passed {
+    /// What it is; none when it is no layer, or has its place already.
+    fn diff_id(&self) -> Option<DiffId> {
+        match self {
+            Passed::Staged(staged) => staged.as_ref().map(|staged| *staged.diff_id()),
+            Passed::Known(diff_id) | Passed::Other(diff_id) => Some(*diff_id),
+            Passed::Refused(_) => None,
+        }
+    }
 }
 
 /// What passed, by ticket, and those layers that have their places already.
@@ -70,7 +81,7 @@ impl<'a> Passing<'a> {
 
     fn judge(&self, member: &[u8], content: &mut (dyn Read + Send)) -> Result<Passed, LoadError> {
         if let Some(promised) = self.promised(member)? {
-            return match digest(content, self.observer) {
+            return match members::diff_id(content, self.observer) {
                 Ok(Some(actual)) if actual == promised => Ok(Passed::Known(actual)),
                 Ok(Some(actual)) => Ok(Passed::Other(actual)),
                 Ok(None) => Err(LoadError::Cancelled),
@@ -124,18 +135,15 @@ impl<'a> Passing<'a> {
 }
 
 impl PassingLayers for Passing<'_> {
-    fn take(
-        &mut self,
-        member: &[u8],
-        content: &mut (dyn Read + Send),
-    ) -> Result<Ticket, LoadError> {
+    fn take(&mut self, member: &[u8], content: &mut (dyn Read + Send)) -> Result<Taken, LoadError> {
         let mut passed = self.judge(member, content)?;
+        let diff_id = passed.diff_id();
         let ticket = Ticket(self.passed.len());
         if let Some(early) = &mut self.early {
             early.take((ticket, member), &mut passed)?;
         }
         self.passed.push(passed);
-        Ok(ticket)
+        Ok(Taken { ticket, diff_id })
     }
 
     fn announce(&mut self, mut images: Vec<SourceImage>) -> Result<(), LoadError> {
@@ -166,21 +174,4 @@ fn is_full(error: &RegisterError) -> bool {
         cause = error.source();
     }
     false
-}
-
-/// The diff ID of a layer as transported; none when the work was cancelled.
-fn digest(content: &mut (dyn Read + Send), observer: &dyn Observer) -> io::Result<Option<DiffId>> {
-    let (_, mut tar) = compression::reader(content)?;
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 128 << 10];
-    loop {
-        if observer.cancelled() {
-            return Ok(None);
-        }
-        let read = tar.read(&mut buffer)?;
-        match buffer.get(..read) {
-            Some(bytes) if !bytes.is_empty() => hash.update(bytes),
-            _ => return Ok(Some(DiffId::from_bytes(hash.finalize().into()))),
-        }
-    }
 }

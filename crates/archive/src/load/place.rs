@@ -11,6 +11,7 @@ use super::plan::{Place, Plan};
 use super::shelf::{self, Batch, Shelf};
 use super::work::{Hands, Work};
 use crate::LoadError;
+use crate::members::Verified;
 use crate::source::{LayerData, LayerOpener, SourceImage, Ticket};
 
 /// The layers of one image in the store.
@@ -190,6 +191,9 @@ impl<'a> Placer<'a> {
         let staged = match place.data {
             LayerData::There(key) => {
                 let mut bytes = self.opener.open(key, self.observer)?;
+                if let Some(blob) = place.blob {
+                    bytes = Box::new(Verified::new(bytes, blob));
+                }
                 let diff_id = Some(&place.diff_id);
                 self.graph
                     .stage(self.session, &mut *bytes, diff_id, self.observer)

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use lith_graph::Descriptor;
 use lith_store::{ChainId, DiffId, LayerId};
 
+use crate::members::Blob;
 use crate::source::{LayerData, SourceImage};
 
 /// The layers that images need, numbered in the order of first need.
@@ -23,6 +24,7 @@ pub(super) struct Place {
     /// What the source calls the layer, and where it has the bytes.
     pub(super) name: String,
     pub(super) data: LayerData,
+    pub(super) blob: Option<Blob>,
 }
 
 impl Plan {
@@ -49,6 +51,7 @@ impl Plan {
                 // Another image's manifest may know where it is.
                 Some(place) if place.data == LayerData::Absent => {
                     place.data = layer.data;
+                    place.blob = layer.blob;
                     place.name.clone_from(&layer.name);
                 }
                 Some(_) => {}
@@ -60,6 +63,7 @@ impl Plan {
                         diff_id: layer.diff_id,
                         name: layer.name.clone(),
                         data: layer.data,
+                        blob: layer.blob,
                     });
                     if let Some(parent) = parent.and_then(|parent| self.places.get_mut(parent)) {
                         parent.children.push(number);

@@ -50,7 +50,7 @@ fn what_is_no_archive() {
     let root = Root::new();
     let folder = Input::File(root.path().to_owned());
     let error = load(&root.graph, folder, &LoadOptions::default(), &()).unwrap_err();
-    assert!(matches!(error, LoadError::Unsupported { .. }), "{error}");
+    assert!(matches!(error, LoadError::NoManifest { .. }), "{error}");
     let nothing = Input::File(root.path().join("nothing"));
     let error = load(&root.graph, nothing, &LoadOptions::default(), &()).unwrap_err();
     assert!(matches!(error, LoadError::Open { .. }), "{error}");

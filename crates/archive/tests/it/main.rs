@@ -8,6 +8,7 @@
 
 mod engines;
 mod failing;
+mod folders;
 mod formats;
 mod hostile;
 mod layout;

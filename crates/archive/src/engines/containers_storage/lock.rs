@@ -17,7 +17,7 @@ use nix::libc;
 
 use crate::LoadError;
 use crate::engines::EngineError;
-use crate::engines::folder::Folder;
+use crate::folder::Folder;
 
 /// How long to wait before the next try: a writer may hold a lock for as long as it takes to
 /// extract a layer, and whoever waits wants to be able to stop.

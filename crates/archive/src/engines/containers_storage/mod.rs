@@ -36,10 +36,10 @@ use lith_store::{Digest, ImageId};
 
 use self::documents::{Image, Layer};
 use super::EngineError;
-use super::folder::Folder;
 use super::layers::{StoredLayer, StoredLayers};
 use super::pick::{self, Listed};
 use crate::config::{self, ConfigFacts};
+use crate::folder::Folder;
 use crate::source::{
     Ask, Description, ImageSource, LayerData, LayerKey, LayerOpener, PassingLayers, SourceImage,
     SourceLayer,
@@ -146,7 +146,7 @@ fn picked_image(
     })?;
     let file = documents::big_data_file(&id.to_string());
     let file = format!("{folder}/{}/{file}", id.hex());
-    let config = store.read(&file, MAX_CONFIG)?;
+    let config = store.read(&file, MAX_CONFIG).map_err(EngineError::from)?;
     let config = config.ok_or_else(|| EngineError::NoConfig {
         image: id,
         path: store.path(&file),
@@ -277,6 +277,7 @@ impl Found<'_> {
                 diff_id: *diff_id,
                 name: format!("{} of {}", layer.id, self.store.path("").display()),
                 data: LayerData::There(self.key(layer)),
+                blob: None,
             });
         }
         Ok(SourceImage {

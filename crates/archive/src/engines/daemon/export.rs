@@ -11,7 +11,7 @@ use futures_util::StreamExt;
 use lith_graph::Observer;
 
 use super::client::{LOOK, PIECES, Talk};
-use crate::docker_archive::StreamArchive;
+use crate::members::{Contained, TarStream};
 use crate::source::{Ask, Description, ImageSource, LayerOpener, PassingLayers};
 use crate::{EngineAddress, EngineError, LoadError, Wanted};
 
@@ -41,7 +41,7 @@ impl ImageSource for Daemon {
             failure: Arc::clone(&failure),
             observer: ask.observer,
         };
-        let described = Box::new(StreamArchive::new(stream)).describe(passing, ask);
+        let described = Box::new(Contained(TarStream::new(stream))).describe(passing, ask);
         let failure = failure
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

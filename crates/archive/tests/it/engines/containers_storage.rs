@@ -5,7 +5,9 @@ use std::os::unix::fs::symlink;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use lith_archive::{Defaults, EngineError, Input, LoadError, LoadOptions, Location, load};
+use lith_archive::{
+    Defaults, EngineError, FolderError, Input, LoadError, LoadOptions, Location, load,
+};
 use lith_graph::Observer;
 use lith_store::ImageId;
 use nix::fcntl::{FcntlArg, fcntl};
@@ -302,14 +304,20 @@ fn configs_are_checked() {
     fs::write(&config, vec![b' '; 5 << 20]).unwrap();
     let (error, _) = store.fails("app:1");
     assert!(
-        matches!(engine(&error), EngineError::TooLarge { .. }),
+        matches!(
+            engine(&error),
+            EngineError::Folder(FolderError::TooLarge { .. })
+        ),
         "{error}"
     );
     fs::remove_file(&config).unwrap();
     symlink("/etc/passwd", &config).unwrap();
     let (error, _) = store.fails("app:1");
     assert!(
-        matches!(engine(&error), EngineError::Kind { .. }),
+        matches!(
+            engine(&error),
+            EngineError::Folder(FolderError::Kind { .. })
+        ),
         "{error}"
     );
     fs::remove_file(&config).unwrap();
@@ -330,7 +338,10 @@ fn folders_that_are_links_are_not_entered() {
     symlink(outside.path().join("diff"), &tree).unwrap();
     let (error, _) = store.fails("app:1");
     assert!(
-        matches!(engine(&error), EngineError::Kind { .. }),
+        matches!(
+            engine(&error),
+            EngineError::Folder(FolderError::Kind { .. })
+        ),
         "{error}"
     );
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use lith_archive::{EngineError, LoadError, LoadReport};
+use lith_archive::{EngineError, FolderError, LoadError, LoadReport};
 use lith_store::{ChainId, DiffId, ImageId};
 use serde_json::json;
 
@@ -206,7 +206,10 @@ fn damage_and_lies_are_told_and_nothing_is_kept() {
     symlink("/", &tree).unwrap();
     let (error, _) = store.fails();
     assert!(
-        matches!(engine(&error), EngineError::Kind { .. }),
+        matches!(
+            engine(&error),
+            EngineError::Folder(FolderError::Kind { .. })
+        ),
         "{error}"
     );
 

@@ -42,11 +42,6 @@ impl<T> Members<T> {
         }
     }
 
-    /// How many members there are.
-    pub(crate) fn count(&self) -> usize {
-        self.count
-    }
-
     /// Adds a member; `bytes` says where it is, when it is a regular one.
     pub(crate) fn add(&mut self, member: Member, bytes: T) -> Result<(), LoadError> {
         self.count += 1;
@@ -101,8 +96,8 @@ impl<T> Members<T> {
     }
 
     /// All cleaned names.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &[u8]> {
-        self.by_name.keys().map(Vec::as_slice)
+    pub(crate) fn names(&self) -> Vec<Vec<u8>> {
+        self.by_name.keys().cloned().collect()
     }
 
     /// Finds the regular member that `path` stands for, links followed, under its own name.

@@ -1,4 +1,4 @@
-//! Reading inside an engine's store, through no link.
+//! Reading inside a folder, through no link.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -8,7 +8,39 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::EngineError;
+/// Why something in a folder cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FolderError {
+    /// The system refuses.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was to be done.
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// Something that is not what it should be.
+    #[error("{} is not {expected}", path.display())]
+    Kind {
+        /// Its path.
+        path: PathBuf,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// A document that is larger than any of its kind.
+    #[error("{} has {size} bytes, more than the {limit} that are read", path.display())]
+    TooLarge {
+        /// The document.
+        path: PathBuf,
+        /// Its size.
+        size: u64,
+        /// The bound.
+        limit: u64,
+    },
+}
 
 const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 const FILE: OFlags = OFlags::RDONLY
@@ -17,19 +49,19 @@ const FILE: OFlags = OFlags::RDONLY
     .union(OFlags::NOCTTY)
     .union(OFlags::CLOEXEC);
 
-/// A folder of the store, held open.
+/// A folder, held open.
 ///
 /// Paths below it are relative and have no `..`; nothing on the way and at the end of them may be
 /// a link. What is not there is `None`.
 #[derive(Debug)]
-pub(super) struct Folder {
+pub(crate) struct Folder {
     fd: OwnedFd,
     path: PathBuf,
 }
 
 impl Folder {
     /// Opens a folder by the path that the user gave: this one may lead through links.
-    pub(super) fn open(path: &Path) -> Result<Folder, EngineError> {
+    pub(crate) fn open(path: &Path) -> Result<Folder, FolderError> {
         let fd = rustix::fs::open(path, FOLDER, Mode::empty());
         let fd = fd.map_err(|error| failed("open", path.to_owned(), error))?;
         let path = path.to_owned();
@@ -37,7 +69,7 @@ impl Folder {
     }
 
     /// The path of the folder, or of something in it, for people.
-    pub(super) fn path(&self, below: &str) -> PathBuf {
+    pub(crate) fn path(&self, below: &str) -> PathBuf {
         if below.is_empty() {
             self.path.clone()
         } else {
@@ -45,17 +77,17 @@ impl Folder {
         }
     }
 
-    pub(super) fn into_fd(self) -> OwnedFd {
+    pub(crate) fn into_fd(self) -> OwnedFd {
         self.fd
     }
 
     /// Opens a folder.
-    pub(super) fn folder(&self, below: &str) -> Result<Option<Folder>, EngineError> {
+    pub(crate) fn folder(&self, below: &str) -> Result<Option<Folder>, FolderError> {
         let mut held: Option<OwnedFd> = None;
         for part in below.split('/') {
             let at = held.as_ref().map_or(self.fd.as_fd(), |fd| fd.as_fd());
             if matches!(part, "" | "." | "..") {
-                return Err(self.kind(below, "a path inside the store"));
+                return Err(self.kind(below, "a path inside the folder"));
             }
             match rustix::fs::openat(at, part, FOLDER | OFlags::NOFOLLOW, Mode::empty()) {
                 Ok(fd) => held = Some(fd),
@@ -69,19 +101,11 @@ impl Folder {
     }
 
     /// Opens a regular file.
-    pub(super) fn file(&self, below: &str) -> Result<Option<File>, EngineError> {
-        if matches!(below, "" | "." | "..") {
-            return Err(self.kind(below, "a path inside the store"));
-        }
-        let (parent, name) = match below.rsplit_once('/') {
-            Some((parent, name)) => (self.folder(parent)?, name),
-            None => (None, below),
+    pub(crate) fn file(&self, below: &str) -> Result<Option<File>, FolderError> {
+        let Some((parent, name)) = self.parent(below)? else {
+            return Ok(None);
         };
-        let at = match (&parent, below.contains('/')) {
-            (Some(parent), _) => parent.fd.as_fd(),
-            (None, true) => return Ok(None),
-            (None, false) => self.fd.as_fd(),
-        };
+        let at = parent.as_ref().map_or(self.fd.as_fd(), |fd| fd.as_fd());
         let regular = |mode| FileType::from_raw_mode(mode) == FileType::RegularFile;
         // Looked at before it is opened: no device wakes up.
         match rustix::fs::statat(at, name, AtFlags::SYMLINK_NOFOLLOW) {
@@ -102,15 +126,43 @@ impl Folder {
         }
     }
 
+    /// Where a symbolic link leads; none when there is something else, or nothing.
+    pub(crate) fn link(&self, below: &str) -> Result<Option<Vec<u8>>, FolderError> {
+        let Some((parent, name)) = self.parent(below)? else {
+            return Ok(None);
+        };
+        let at = parent.as_ref().map_or(self.fd.as_fd(), |fd| fd.as_fd());
+        match rustix::fs::readlinkat(at, name, Vec::new()) {
+            Ok(target) => Ok(Some(target.into_bytes())),
+            Err(Errno::NOENT | Errno::INVAL) => Ok(None),
+            Err(error) => Err(failed("look at", self.path(below), error)),
+        }
+    }
+
+    /// The folder that a path below this one ends in (none for this one), and the name there.
+    fn parent<'a>(
+        &self,
+        below: &'a str,
+    ) -> Result<Option<(Option<OwnedFd>, &'a str)>, FolderError> {
+        if matches!(below, "" | "." | "..") {
+            return Err(self.kind(below, "a path inside the folder"));
+        }
+        let Some((parent, name)) = below.rsplit_once('/') else {
+            return Ok(Some((None, below)));
+        };
+        let parent = self.folder(parent)?;
+        Ok(parent.map(|parent| (Some(parent.fd), name)))
+    }
+
     /// Reads a document of at most `limit` bytes.
-    pub(super) fn read(&self, below: &str, limit: u64) -> Result<Option<Vec<u8>>, EngineError> {
+    pub(crate) fn read(&self, below: &str, limit: u64) -> Result<Option<Vec<u8>>, FolderError> {
         let Some(file) = self.file(below)? else {
             return Ok(None);
         };
         let path = || self.path(below);
         let mut bytes = Vec::new();
         let read = (&file).take(limit + 1).read_to_end(&mut bytes);
-        read.map_err(|source| EngineError::Io {
+        read.map_err(|source| FolderError::Io {
             action: "read",
             path: path(),
             source,
@@ -119,13 +171,13 @@ impl Folder {
             let size = file.metadata().map_or(0, |metadata| metadata.len());
             let size = size.max(bytes.len() as u64);
             let path = path();
-            return Err(EngineError::TooLarge { path, size, limit });
+            return Err(FolderError::TooLarge { path, size, limit });
         }
         Ok(Some(bytes))
     }
 
-    /// Names of what is in a folder (this one for ""), sorted; those that are no text cannot be an engine's.
-    pub(super) fn names(&self, below: &str) -> Result<Option<Vec<String>>, EngineError> {
+    /// Names of what is in a folder (this one for ""), sorted; those that are no text are left out.
+    pub(crate) fn names(&self, below: &str) -> Result<Option<Vec<String>>, FolderError> {
         let folder = match below {
             "" => None,
             below => match self.folder(below)? {
@@ -154,16 +206,16 @@ impl Folder {
         Ok(Some(names))
     }
 
-    fn kind(&self, below: &str, expected: &'static str) -> EngineError {
-        EngineError::Kind {
+    fn kind(&self, below: &str, expected: &'static str) -> FolderError {
+        FolderError::Kind {
             path: self.path(below),
             expected,
         }
     }
 }
 
-fn failed(action: &'static str, path: PathBuf, error: Errno) -> EngineError {
-    EngineError::Io {
+fn failed(action: &'static str, path: PathBuf, error: Errno) -> FolderError {
+    FolderError::Io {
         action,
         path,
         source: io::Error::from(error),
@@ -192,7 +244,7 @@ mod tests {
         let error = folder.read("a/b/file", 3).unwrap_err();
         assert!(matches!(
             error,
-            EngineError::TooLarge {
+            FolderError::TooLarge {
                 size: 4,
                 limit: 3,
                 ..

@@ -1,23 +1,22 @@
-//! A docker-archive in a file: indexed once, then read by position.
+//! A tar in a file: indexed once, then read by position.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::sync::Arc;
 
 use lith_graph::Observer;
+use lith_store::DiffId;
 
 use super::bytes::Extent;
-use super::describe::{self, Contents, Document, MANIFEST};
-use super::members::Members;
+use super::named::Members;
 use super::outer::Outer;
+use super::{Container, Contents, Document, FoundLayer};
 use crate::LoadError;
 use crate::error::text;
-use crate::source::{
-    Ask, Description, ImageSource, LayerBytes, LayerData, LayerKey, LayerOpener, PassingLayers,
-};
+use crate::source::{Ask, LayerBytes, LayerData, LayerKey, LayerOpener, PassingLayers};
 
-/// An uncompressed docker-archive in a file.
-pub(crate) struct FileArchive {
+/// An uncompressed tar in a file.
+pub(crate) struct TarFile {
     file: Arc<File>,
     length: u64,
     /// Content of each regular member: where it begins and how long it is.
@@ -25,10 +24,10 @@ pub(crate) struct FileArchive {
     members: Members<usize>,
 }
 
-impl FileArchive {
+impl TarFile {
     /// Takes a file of `length` bytes; nothing is read yet.
-    pub(crate) fn new(file: File, length: u64) -> FileArchive {
-        FileArchive {
+    pub(crate) fn new(file: File, length: u64) -> TarFile {
+        TarFile {
             file: Arc::new(file),
             length,
             extents: Vec::new(),
@@ -36,8 +35,20 @@ impl FileArchive {
         }
     }
 
-    /// Reads the headers of all members; returns where the file was cut off.
-    fn index(&mut self) -> Result<Option<u64>, LoadError> {
+    fn extent(&self, number: usize) -> (Extent, u64) {
+        let (at, size) = self.extents.get(number).copied().unwrap_or_default();
+        (Extent::new(&self.file, at, at.saturating_add(size)), size)
+    }
+
+    fn whole(&self, number: usize) -> Whole {
+        let (extent, size) = self.extent(number);
+        Whole { extent, left: size }
+    }
+}
+
+impl Container for TarFile {
+    /// Reads the headers of all members.
+    fn read(&mut self, _: &mut dyn PassingLayers, _: &Ask<'_>) -> Result<Option<u64>, LoadError> {
         let mut outer = Outer::new(Extent::new(&self.file, 0, self.length));
         while let Some(member) = outer.next()? {
             let number = self.extents.len();
@@ -47,50 +58,24 @@ impl FileArchive {
         Ok((!outer.ended_well()).then(|| outer.position()))
     }
 
-    fn extent(&self, number: usize) -> (Extent, u64) {
-        let (at, size) = self.extents.get(number).copied().unwrap_or_default();
-        (Extent::new(&self.file, at, at.saturating_add(size)), size)
-    }
-
-    fn images(&self, cut_off: Option<u64>) -> Result<Description, LoadError> {
-        let Some(manifest) = self.document(MANIFEST, "docker-archive")? else {
-            let (names, count) = (self.members.names(), self.members.count());
-            return Err(describe::no_manifest(names, count, cut_off));
-        };
-        let described = describe::describe(&manifest, self);
-        let described = described.map_err(|error| describe::explain(error, cut_off))?;
-        Ok(Description {
-            cut_off,
-            ..described
-        })
+    fn into_opener(self) -> Box<dyn LayerOpener> {
+        Box::new(self)
     }
 }
 
-impl ImageSource for FileArchive {
-    fn describe(
-        mut self: Box<Self>,
-        _: &mut dyn PassingLayers,
-        _: &Ask<'_>,
-    ) -> Result<(Description, Box<dyn LayerOpener>), LoadError> {
-        let cut_off = self.index()?;
-        Ok((self.images(cut_off)?, self))
-    }
-}
-
-impl LayerOpener for FileArchive {
+impl LayerOpener for TarFile {
     fn open(&self, layer: LayerKey, _: &dyn Observer) -> Result<LayerBytes<'_>, LoadError> {
-        let (extent, size) = self.extent(layer.0);
-        Ok(Box::new(Whole { extent, left: size }))
+        Ok(Box::new(self.whole(layer.0)))
     }
 }
 
-impl Contents for FileArchive {
+impl Contents for TarFile {
     fn document(&self, path: &[u8], wanted_by: &str) -> Result<Option<Document>, LoadError> {
         let Some((name, number)) = self.members.find(path, wanted_by)? else {
             return Ok(None);
         };
         let (mut extent, size) = self.extent(*number);
-        let limit = describe::limit(name);
+        let limit = super::limit(name);
         if size > limit {
             let member = text(name);
             return Err(LoadError::TooLarge {
@@ -116,13 +101,29 @@ impl Contents for FileArchive {
         }))
     }
 
-    fn layer(
-        &self,
-        path: &[u8],
-        wanted_by: &str,
-    ) -> Result<Option<(Vec<u8>, LayerData)>, LoadError> {
+    fn layer(&self, path: &[u8], wanted_by: &str) -> Result<Option<FoundLayer>, LoadError> {
         let found = self.members.find(path, wanted_by)?;
-        Ok(found.map(|(name, number)| (name.to_vec(), LayerData::There(LayerKey(*number)))))
+        Ok(found.map(|(name, number)| FoundLayer {
+            member: name.to_vec(),
+            data: LayerData::There(LayerKey(*number)),
+            size: self.extents.get(*number).map_or(0, |extent| extent.1),
+            passed: None,
+        }))
+    }
+
+    fn diff_id(&self, layer: &FoundLayer, observer: &dyn Observer) -> Result<DiffId, LoadError> {
+        let LayerData::There(LayerKey(number)) = layer.data else {
+            return Err(super::not_a_layer(layer));
+        };
+        super::diff_id_of(layer, self.whole(number), observer)
+    }
+
+    fn has(&self, name: &[u8]) -> bool {
+        self.members.has(name)
+    }
+
+    fn names(&self) -> Result<Vec<Vec<u8>>, LoadError> {
+        Ok(self.members.names())
     }
 }
 

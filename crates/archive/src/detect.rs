@@ -1,0 +1,91 @@
+//! Which format a container holds: its content decides, never a name that somebody gave it.
+
+use std::collections::HashSet;
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use crate::LoadError;
+use crate::docker_archive;
+use crate::json;
+use crate::members::Contents;
+use crate::source::{Ask, Description};
+
+const MANIFEST: &[u8] = b"manifest.json";
+const LAYOUT: &[u8] = b"oci-layout";
+const INDEX: &[u8] = b"index.json";
+
+/// A format that a container may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Held {
+    /// `manifest.json` is a list.
+    DockerArchive,
+    /// `manifest.json` is one manifest.
+    DockerDir,
+    /// `oci-layout` and `index.json`.
+    Oci,
+    /// Folders of v1 images and nothing else.
+    DockerV1,
+}
+
+/// Describes the images in a container that was read.
+///
+/// # Errors
+/// [`LoadError::NoManifest`] when it holds none of the formats.
+pub(crate) fn describe(contents: &dyn Contents, _: &Ask<'_>) -> Result<Description, LoadError> {
+    let unsupported = |format| Err(LoadError::Unsupported { format });
+    match held(contents)? {
+        Held::DockerArchive => docker_archive::describe(contents),
+        Held::DockerDir => unsupported("a docker-dir"),
+        Held::Oci => unsupported("an oci-archive"),
+        Held::DockerV1 => unsupported("a v1 archive without manifest.json"),
+    }
+}
+
+/// True for the members with which looking for images begins.
+pub(crate) fn is_root(name: &[u8]) -> bool {
+    [MANIFEST, LAYOUT, INDEX].contains(&name)
+}
+
+/// Documents that are needed to describe the images and did not pass yet; none while nobody
+/// knows.
+///
+/// When those that were told have passed, they may name others.
+pub(crate) fn lacking(contents: &dyn Contents) -> Option<HashSet<Vec<u8>>> {
+    match held(contents).ok()? {
+        Held::DockerArchive => docker_archive::lacking(contents),
+        Held::DockerDir | Held::Oci | Held::DockerV1 => None,
+    }
+}
+
+fn held(contents: &dyn Contents) -> Result<Held, LoadError> {
+    if let Some(manifest) = contents.document(MANIFEST, "the archive")? {
+        return Ok(if is_one_manifest(&manifest.bytes) {
+            Held::DockerDir
+        } else {
+            Held::DockerArchive
+        });
+    }
+    if contents.has(LAYOUT) && contents.has(INDEX) {
+        return Ok(Held::Oci);
+    }
+    let names = contents.names()?;
+    let v1 = |name: &Vec<u8>| name == b"repositories" || name.ends_with(b"/layer.tar");
+    if names.iter().any(v1) {
+        return Ok(Held::DockerV1);
+    }
+    Err(LoadError::NoManifest {
+        members: names.len(),
+    })
+}
+
+/// True for an object with a schema version: what else it may be is for its reader to say.
+fn is_one_manifest(bytes: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Manifest {
+        #[serde(rename = "schemaVersion")]
+        _version: IgnoredAny,
+    }
+    json::parse_object::<Manifest>(bytes).is_ok()
+}
