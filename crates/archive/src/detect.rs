@@ -28,17 +28,28 @@ enum Held {
     DockerV1,
 }
 
-/// Describes the images in a container that was read.
+/// Describes the images in a container that was read, and cut off at some offset perhaps.
 ///
 /// # Errors
 /// [`LoadError::NoManifest`] when it holds none of the formats.
-pub(crate) fn describe(contents: &dyn Contents, _: &Ask<'_>) -> Result<Description, LoadError> {
+pub(crate) fn describe(
+    contents: &dyn Contents,
+    cut_off: Option<u64>,
+    ask: &Ask<'_>,
+) -> Result<Description, LoadError> {
     let unsupported = |format| Err(LoadError::Unsupported { format });
     match held(contents)? {
         Held::DockerArchive => docker_archive::describe(contents),
         Held::DockerDir => unsupported("a docker-dir"),
         Held::Oci => unsupported("an oci-archive"),
-        Held::DockerV1 => unsupported("a v1 archive without manifest.json"),
+        Held::DockerV1 => match cut_off {
+            None => docker_archive::describe_v1(contents, ask),
+            // Nothing else tells whether all folders are there.
+            Some(offset) => Err(LoadError::Truncated {
+                offset,
+                missing: "the end mark, and perhaps v1 images before it".into(),
+            }),
+        },
     }
 }
 
@@ -70,8 +81,7 @@ fn held(contents: &dyn Contents) -> Result<Held, LoadError> {
         return Ok(Held::Oci);
     }
     let names = contents.names()?;
-    let v1 = |name: &Vec<u8>| name == b"repositories" || name.ends_with(b"/layer.tar");
-    if names.iter().any(v1) {
+    if names.iter().any(|name| docker_archive::is_v1(name)) {
         return Ok(Held::DockerV1);
     }
     Err(LoadError::NoManifest {

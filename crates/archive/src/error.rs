@@ -223,6 +223,34 @@ pub enum LoadError {
         /// The system's or the decoder's reason.
         source: io::Error,
     },
+    /// A layer whose diff ID no document says, and that passed without being one.
+    #[error("layer {member} is damaged: it is no tar, compressed or not, that could be applied")]
+    DamagedLayer {
+        /// Member with the layer.
+        member: String,
+    },
+    /// A v1 image whose ID is none.
+    #[error("{wanted_by} names v1 image {id:?}: expected 64 lower-case hex digits")]
+    V1Id {
+        /// What stands there.
+        id: String,
+        /// Who names it.
+        wanted_by: String,
+    },
+    /// A v1 image whose own JSON gives it another ID than its folder.
+    #[error("v1 image {folder} says that it is {id:?}")]
+    V1OtherId {
+        /// The folder's name.
+        folder: String,
+        /// What the JSON in it says.
+        id: String,
+    },
+    /// v1 images that are each other's parents.
+    #[error("v1 image {id} is its own ancestor")]
+    V1Loop {
+        /// One of them.
+        id: String,
+    },
     /// A layer of the archive could not be registered.
     #[error("layer {member} cannot be loaded")]
     Layer {

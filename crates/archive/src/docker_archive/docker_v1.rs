@@ -8,10 +8,10 @@ use serde_json::{Map, Value};
 use super::v1::V1Layer;
 use crate::json;
 
-type Object = Map<String, Value>;
+pub(super) type Object = Map<String, Value>;
 
 /// Written where a config has no time.
-const NO_TIME: &str = "0001-01-01T00:00:00Z";
+pub(super) const NO_TIME: &str = "0001-01-01T00:00:00Z";
 
 /// Written for all layers but the top one.
 const EPOCH: &str = "1970-01-01T00:00:00Z";
@@ -49,7 +49,7 @@ pub(super) fn layers(
     Ok(layers)
 }
 
-type Members = Vec<(&'static str, String)>;
+pub(super) type Members = Vec<(&'static str, String)>;
 
 fn id(members: &Members, chain: &ChainId, parent: Option<&str>) -> String {
     let mut members = members.clone();
@@ -69,7 +69,8 @@ fn bare() -> Members {
     ]
 }
 
-fn image(config: &Object) -> Members {
+/// What docker keeps of an image's JSON, in the order in which it writes it; neither ID nor parent.
+pub(super) fn image(config: &Object) -> Members {
     let mut members = Members::new();
     text(&mut members, config, "comment");
     let created = config.get("created").and_then(Value::as_str);
@@ -94,7 +95,7 @@ fn image(config: &Object) -> Members {
 }
 
 /// A time as Go writes it: no zeros at the end of the fraction, `Z` for no distance from UTC.
-fn go_time(text: &str) -> Option<String> {
+pub(super) fn go_time(text: &str) -> Option<String> {
     text.parse::<jiff::Timestamp>().ok()?;
     let (rest, zone) = match text.strip_suffix('Z') {
         Some(rest) => (rest, "Z"),

@@ -111,11 +111,16 @@ impl Contents for TarFile {
         }))
     }
 
-    fn diff_id(&self, layer: &FoundLayer, observer: &dyn Observer) -> Result<DiffId, LoadError> {
-        let LayerData::There(LayerKey(number)) = layer.data else {
-            return Err(super::not_a_layer(layer));
+    fn diff_ids(
+        &self,
+        layers: &[FoundLayer],
+        observer: &dyn Observer,
+    ) -> Result<Vec<DiffId>, LoadError> {
+        let open = |layer: &FoundLayer| match layer.data {
+            LayerData::There(LayerKey(number)) => Ok(self.whole(number)),
+            _ => Err(super::not_a_layer(layer)),
         };
-        super::diff_id_of(layer, self.whole(number), observer)
+        super::diff_ids_of(layers, open, observer)
     }
 
     fn has(&self, name: &[u8]) -> bool {

@@ -180,11 +180,16 @@ impl Contents for Tree {
         }))
     }
 
-    fn diff_id(&self, layer: &FoundLayer, observer: &dyn Observer) -> Result<DiffId, LoadError> {
-        let LayerData::There(key) = layer.data else {
-            return Err(super::not_a_layer(layer));
+    fn diff_ids(
+        &self,
+        layers: &[FoundLayer],
+        observer: &dyn Observer,
+    ) -> Result<Vec<DiffId>, LoadError> {
+        let open = |layer: &FoundLayer| match layer.data {
+            LayerData::There(key) => self.open_layer(key),
+            _ => Err(super::not_a_layer(layer)),
         };
-        super::diff_id_of(layer, self.open_layer(key)?, observer)
+        super::diff_ids_of(layers, open, observer)
     }
 
     fn has(&self, name: &[u8]) -> bool {

@@ -5,7 +5,7 @@
 
 #![allow(
     dead_code,
-    reason = "what readers of OCI layouts and v1 archives ask for is here before them"
+    reason = "what the reader of OCI layouts asks for is here before it"
 )]
 
 mod blob;
@@ -20,6 +20,8 @@ mod pax;
 mod stream;
 
 use std::io::Read;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use lith_graph::Observer;
 use lith_store::DiffId;
@@ -36,6 +38,9 @@ use crate::LoadError;
 use crate::detect;
 use crate::error::text;
 use crate::source::{Ask, Description, ImageSource, LayerData, LayerOpener, PassingLayers};
+
+/// More would only compete for the disk.
+const MAX_THREADS: usize = 4;
 
 /// Largest JSON document that is read.
 const MAX_DOCUMENT: u64 = 4 << 20;
@@ -70,11 +75,16 @@ pub(crate) trait Contents {
     /// Paths that lead outside, members that are no regular files.
     fn layer(&self, path: &[u8], wanted_by: &str) -> Result<Option<FoundLayer>, LoadError>;
 
-    /// The diff ID of a layer that was found: its content is read now, unless it has passed.
+    /// The diff IDs of layers that were found: what has not passed is read now, several at a
+    /// time.
     ///
     /// # Errors
     /// Content that cannot be read, or that is no layer.
-    fn diff_id(&self, layer: &FoundLayer, observer: &dyn Observer) -> Result<DiffId, LoadError>;
+    fn diff_ids(
+        &self,
+        layers: &[FoundLayer],
+        observer: &dyn Observer,
+    ) -> Result<Vec<DiffId>, LoadError>;
 
     /// True when something has this cleaned name.
     fn has(&self, name: &[u8]) -> bool;
@@ -129,7 +139,7 @@ impl<C: Container> ImageSource for Contained<C> {
     ) -> Result<(Description, Box<dyn LayerOpener>), LoadError> {
         let mut container = self.0;
         let cut_off = container.read(passing, ask)?;
-        let described = detect::describe(&container, ask);
+        let described = detect::describe(&container, cut_off, ask);
         let described = described.map_err(|error| explain(error, cut_off))?;
         let described = Description {
             cut_off,
@@ -155,18 +165,54 @@ fn explain(error: LoadError, cut_off: Option<u64>) -> LoadError {
     }
 }
 
-/// The diff ID of a layer whose bytes are there.
-fn diff_id_of(
-    layer: &FoundLayer,
-    content: impl Read + Send,
+/// The diff IDs of layers whose bytes are there, each read by one of several threads.
+fn diff_ids_of<R: Read + Send>(
+    layers: &[FoundLayer],
+    open: impl Fn(&FoundLayer) -> Result<R, LoadError> + Sync,
     observer: &dyn Observer,
-) -> Result<DiffId, LoadError> {
-    let read = blob::diff_id(content, observer);
-    let read = read.map_err(|source| LoadError::ReadLayer {
-        member: text(&layer.member),
-        source,
-    })?;
-    read.ok_or(LoadError::Cancelled)
+) -> Result<Vec<DiffId>, LoadError> {
+    let read = |layer: &FoundLayer| {
+        let read = blob::diff_id(open(layer)?, observer);
+        let read = read.map_err(|source| LoadError::ReadLayer {
+            member: text(&layer.member),
+            source,
+        })?;
+        read.ok_or(LoadError::Cancelled)
+    };
+    let next = AtomicUsize::new(0);
+    let failed = AtomicBool::new(false);
+    let done: Vec<OnceLock<Result<DiffId, LoadError>>> =
+        layers.iter().map(|_| OnceLock::new()).collect();
+    let work = || {
+        while !failed.load(Ordering::Relaxed) {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let (Some(layer), Some(slot)) = (layers.get(number), done.get(number)) else {
+                return;
+            };
+            let result = read(layer);
+            failed.fetch_or(result.is_err(), Ordering::Relaxed);
+            // Each number is given out once.
+            let _ = slot.set(result);
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = threads.min(MAX_THREADS).min(layers.len());
+    std::thread::scope(|scope| {
+        for _ in 1..threads {
+            scope.spawn(work);
+        }
+        work();
+    });
+    let (mut ids, mut first) = (Vec::with_capacity(layers.len()), None);
+    for result in done.into_iter().filter_map(OnceLock::into_inner) {
+        match result {
+            Ok(id) => ids.push(id),
+            Err(error) => {
+                first.get_or_insert(error);
+            }
+        }
+    }
+    first.map_or(Ok(ids), Err)
 }
 
 fn not_a_layer(layer: &FoundLayer) -> LoadError {

@@ -105,7 +105,7 @@ impl<R: Read + Send> TarStream<R> {
             Some(_) => {
                 self.awaited = Awaited::Nothing;
                 // What is wrong with them is told when the whole archive has passed.
-                if let Ok(described) = detect::describe(self, ask) {
+                if let Ok(described) = detect::describe(self, None, ask) {
                     passing.announce(described.images)?;
                 }
             }
@@ -291,18 +291,31 @@ impl<R: Read + Send> Contents for TarStream<R> {
         }))
     }
 
-    fn diff_id(&self, layer: &FoundLayer, observer: &dyn Observer) -> Result<DiffId, LoadError> {
-        match layer.data {
+    fn diff_ids(
+        &self,
+        layers: &[FoundLayer],
+        observer: &dyn Observer,
+    ) -> Result<Vec<DiffId>, LoadError> {
+        let documents = &self.documents;
+        let open = |layer: &FoundLayer| match layer.data {
             LayerData::There(LayerKey(number)) => {
-                let bytes = self.documents.get(number).map(Vec::as_slice);
-                super::diff_id_of(layer, bytes.unwrap_or_default(), observer)
+                Ok(documents.get(number).map(Vec::as_slice).unwrap_or_default())
             }
-            _ => match self.members.find(&layer.member, "the archive")? {
-                Some((_, Held::Layer(passed))) => passed.diff_id,
-                _ => None,
+            _ => Err(super::not_a_layer(layer)),
+        };
+        let of = |layer: &FoundLayer| match self.members.find(&layer.member, "the archive")? {
+            Some((_, Held::Layer(passed))) => {
+                passed.diff_id.ok_or_else(|| LoadError::DamagedLayer {
+                    member: text(&layer.member),
+                })
             }
-            .ok_or_else(|| super::not_a_layer(layer)),
-        }
+            _ => {
+                let ids = super::diff_ids_of(std::slice::from_ref(layer), open, observer)?;
+                let id = ids.into_iter().next();
+                id.ok_or_else(|| super::not_a_layer(layer))
+            }
+        };
+        layers.iter().map(of).collect()
     }
 
     fn has(&self, name: &[u8]) -> bool {

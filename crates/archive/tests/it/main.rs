@@ -25,3 +25,4 @@ mod support;
 mod tree;
 mod truncated;
 mod unsaved;
+mod v1;

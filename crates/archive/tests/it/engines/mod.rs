@@ -3,7 +3,7 @@
 mod containers_storage;
 #[cfg(feature = "daemon")]
 mod daemon;
-mod docker;
+pub(crate) mod docker;
 mod docker_store;
 mod made;
 mod podman;
