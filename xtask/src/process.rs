@@ -156,6 +156,11 @@ impl Running {
         }
     }
 
+    /// The number of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Its standard input, when that is a pipe and nobody has taken it yet.
     pub(crate) fn stdin(&mut self) -> Result<ChildStdin> {
         let stdin = self.child.stdin.take();

@@ -12,4 +12,4 @@ pub(crate) use bundle::{Bundle, Layer, chain_ids};
 pub(crate) use name::normalise;
 pub(crate) use read::{Archive, Difference, compare, first_difference};
 pub(crate) use series::Series;
-pub(crate) use write::{Layout, NewImage, Packing, sha256_file, write};
+pub(crate) use write::{Layout, NewImage, Packing, config, sha256, sha256_file, write};

@@ -126,7 +126,7 @@ fn layer<W: Write>(
 }
 
 /// The config of an image that starts `command`; diff IDs as hex.
-pub(super) fn config(command: &[&str], diff_ids: &[&str]) -> Vec<u8> {
+pub(crate) fn config(command: &[&str], diff_ids: &[&str]) -> Vec<u8> {
     let history: Vec<Value> = diff_ids
         .iter()
         .map(|_| json!({ "created": "2024-05-06T07:08:09Z", "created_by": "cargo xtask" }))

@@ -9,6 +9,7 @@ mod names;
 mod peers;
 mod roundtrip;
 mod steps;
+mod stream;
 mod tarsplit;
 mod tree;
 
@@ -56,6 +57,7 @@ pub(crate) fn all() -> Vec<Case> {
         let mut cases = Cases::new(driver.name());
         roundtrip::add(&mut cases, driver);
         input::add(&mut cases, driver);
+        stream::add(&mut cases, driver);
         tree::add(&mut cases, driver);
         names::add(&mut cases, driver);
         peers::add(&mut cases, driver);
