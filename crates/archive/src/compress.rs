@@ -98,9 +98,55 @@ impl fmt::Display for LayerCompression {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Layer {
     pub(crate) diff_id: DiffId,
-    /// Bytes of its tar, as announced.
-    pub(crate) size: u64,
-    pub(crate) compression: LayerCompression,
+    pub(crate) form: Form,
+}
+
+/// What a layer's content is, and what is to become of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Form {
+    /// Its tar, to be compressed.
+    Tar {
+        /// Bytes of the tar, as announced; none when nobody has counted them.
+        size: Option<u64>,
+        compression: LayerCompression,
+    },
+    /// A blob, to be written as it is.
+    Blob(Written),
+}
+
+impl Layer {
+    /// A tar of `size` bytes, to be compressed.
+    pub(crate) fn tar(diff_id: DiffId, size: u64, compression: LayerCompression) -> Layer {
+        let size = Some(size);
+        Layer {
+            diff_id,
+            form: Form::Tar { size, compression },
+        }
+    }
+
+    /// What will be written, where that is known before.
+    pub(crate) fn known(&self) -> Option<Written> {
+        match self.form {
+            Form::Blob(written) => Some(written),
+            Form::Tar {
+                size: Some(size),
+                compression: LayerCompression::None,
+            } => Some(Written {
+                digest: self.diff_id.into(),
+                size,
+                compression: Compression::None,
+            }),
+            Form::Tar { .. } => None,
+        }
+    }
+
+    /// More bytes than what is written can have, where that is known.
+    pub(crate) fn bound(&self) -> Option<u64> {
+        match self.form {
+            Form::Blob(written) => Some(written.size),
+            Form::Tar { size, compression } => size.map(|size| compression.bound(size)),
+        }
+    }
 }
 
 /// A layer as it was written.
@@ -116,10 +162,15 @@ pub(crate) struct Written {
 /// How much is read at once.
 const BUFFER: usize = 128 << 10;
 
+/// Tars up to this size are known to the encoder before it begins, and compressed the better for
+/// it. Whoever does not know a tar's size beforehand has to find out whether it is so small:
+/// what comes out must not depend on who compresses.
+pub(crate) const SMALL: u64 = 256 << 10;
+
 /// Writes a layer to `out`, compressed as it says.
 ///
 /// The content is not hashed: whoever gives it answers for its diff ID, which is the digest of
-/// what is written without compression.
+/// what is written without compression, and for the digest of a blob.
 ///
 /// # Errors
 /// Content that is shorter or longer than announced or cannot be read, an `out` that refuses.
@@ -128,16 +179,20 @@ pub(crate) fn write(
     content: &mut dyn Read,
     out: &mut dyn Write,
 ) -> Result<Written, WriteError> {
+    let (announced, compression) = match layer.form {
+        Form::Tar { size, compression } => (size, compression),
+        Form::Blob(written) => (Some(written.size), LayerCompression::None),
+    };
     let content = &mut Content {
         source: content,
-        layer,
+        name: &layer.diff_id,
+        size: announced,
         done: 0,
     };
-    let compression = layer.compression.kind();
-    let (digest, size) = match layer.compression {
+    let (digest, size) = match compression {
         LayerCompression::None => {
             copy(content, out)?;
-            (Digest::from(layer.diff_id), layer.size)
+            (Digest::from(layer.diff_id), content.done)
         }
         LayerCompression::Gzip => {
             let mut out = Hashed::new(out);
@@ -146,15 +201,18 @@ pub(crate) fn write(
         }
         LayerCompression::Zstd { level } => {
             let mut out = Hashed::new(out);
-            zstd(content, level, layer.size, &mut out)?;
+            zstd(content, level, &mut out)?;
             out.finish()
         }
     };
     content.end()?;
-    Ok(Written {
-        digest,
-        size,
-        compression,
+    Ok(match layer.form {
+        Form::Blob(written) => written,
+        Form::Tar { .. } => Written {
+            digest,
+            size,
+            compression: compression.kind(),
+        },
     })
 }
 
@@ -172,14 +230,10 @@ fn copy(content: &mut Content<'_>, out: &mut dyn Write) -> Result<(), WriteError
     }
 }
 
-fn zstd(
-    content: &mut Content<'_>,
-    level: u8,
-    size: u64,
-    out: &mut dyn Write,
-) -> Result<(), WriteError> {
+fn zstd(content: &mut Content<'_>, level: u8, out: &mut dyn Write) -> Result<(), WriteError> {
     let mut encoder = zstd::Encoder::new(out, i32::from(level)).map_err(output)?;
-    encoder.set_pledged_src_size(Some(size)).map_err(output)?;
+    let known = content.size.filter(|size| *size <= SMALL);
+    encoder.set_pledged_src_size(known).map_err(output)?;
     encoder.include_checksum(true).map_err(output)?;
     copy(content, &mut encoder)?;
     // What was announced is checked first: the encoder would tell of it, and not as clearly.
@@ -187,10 +241,11 @@ fn zstd(
     encoder.finish().map_err(output).map(drop)
 }
 
-/// A layer's tar, held to the length that was announced.
+/// A layer's bytes, held to the length that was announced.
 struct Content<'a> {
     source: &'a mut dyn Read,
-    layer: &'a Layer,
+    name: &'a DiffId,
+    size: Option<u64>,
     done: u64,
 }
 
@@ -204,30 +259,31 @@ impl Content<'_> {
                 Ok(read) => filled += read,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(source) => {
-                    let name = self.layer.diff_id.to_string();
+                    let name = self.name.to_string();
                     return Err(WriteError::Content { name, source });
                 }
             }
         }
         self.done += filled as u64;
-        if self.done > self.layer.size {
-            return Err(self.length(self.layer.size.saturating_add(1)));
+        match self.size {
+            Some(size) if self.done > size => return Err(self.length(size, size.saturating_add(1))),
+            _ => {}
         }
         Ok(buffer.get(..filled).unwrap_or_default())
     }
 
     /// Checks that nothing is missing.
     fn end(&self) -> Result<(), WriteError> {
-        match self.done == self.layer.size {
-            true => Ok(()),
-            false => Err(self.length(self.done)),
+        match self.size {
+            Some(size) if self.done != size => Err(self.length(size, self.done)),
+            _ => Ok(()),
         }
     }
 
-    fn length(&self, actual: u64) -> WriteError {
+    fn length(&self, announced: u64, actual: u64) -> WriteError {
         WriteError::Length {
-            name: self.layer.diff_id.to_string(),
-            announced: self.layer.size,
+            name: self.name.to_string(),
+            announced,
             actual,
         }
     }
@@ -309,17 +365,13 @@ mod tests {
             let content = pseudo_random(length);
             let diff_id = DiffId::of_bytes(&content);
             for compression in ALL {
-                let layer = Layer {
-                    diff_id,
-                    size: length as u64,
-                    compression,
-                };
+                let layer = Layer::tar(diff_id, length as u64, compression);
                 let mut out = Vec::new();
                 let written = write(&layer, &mut &content[..], &mut out).unwrap();
                 let context = format!("{compression} of {length}");
                 assert_eq!(written.digest, Digest::of(&out), "{context}");
                 assert_eq!(written.size, out.len() as u64, "{context}");
-                assert!(written.size <= compression.bound(layer.size), "{context}");
+                assert!(written.size <= layer.bound().unwrap(), "{context}");
                 if length > 0 || compression != LayerCompression::None {
                     assert_eq!(compression::detect(&out), compression.kind(), "{context}");
                 }
@@ -331,6 +383,27 @@ mod tests {
                 let mut again = Vec::new();
                 write(&layer, &mut Pieces(&content, 1), &mut again).unwrap();
                 assert!(again == out, "{context}");
+                // As a blob: byte for byte.
+                let blob = Layer {
+                    diff_id,
+                    form: Form::Blob(written),
+                };
+                let mut passed = Vec::new();
+                let same = write(&blob, &mut &out[..], &mut passed).unwrap();
+                assert_eq!(same, written, "{context}");
+                assert!(passed == out, "{context}");
+                assert!(write(&blob, &mut &[1; 9][..], &mut Vec::new()).is_err());
+                // Without knowing how much comes: the same, when it is not so little that it
+                // has to be known.
+                if length as u64 > SMALL {
+                    let size = None;
+                    let form = Form::Tar { size, compression };
+                    let mut unknown = Vec::new();
+                    let layer = Layer { diff_id, form };
+                    let same = write(&layer, &mut &content[..], &mut unknown).unwrap();
+                    assert_eq!(same, written, "{context}");
+                    assert!(unknown == out, "{context}");
+                }
             }
         }
     }
@@ -340,11 +413,7 @@ mod tests {
         for compression in ALL {
             for (size, actual) in [(99, 100), (101, 100)] {
                 let content = [1; 100];
-                let layer = Layer {
-                    diff_id: DiffId::of_bytes(&content),
-                    size,
-                    compression,
-                };
+                let layer = Layer::tar(DiffId::of_bytes(&content), size, compression);
                 let error = write(&layer, &mut &content[..], &mut Vec::new()).unwrap_err();
                 let WriteError::Length { actual: found, .. } = error else {
                     panic!("{error}")
@@ -372,11 +441,8 @@ mod tests {
         }
         let content = pseudo_random(3 << 20);
         for compression in ALL {
-            let layer = Layer {
-                diff_id: DiffId::of_bytes(&content),
-                size: content.len() as u64,
-                compression,
-            };
+            let size = content.len() as u64;
+            let layer = Layer::tar(DiffId::of_bytes(&content), size, compression);
             let error = write(&layer, &mut &content[..], &mut Bad).unwrap_err();
             assert!(matches!(error, WriteError::Output { .. }), "{error}");
             let error = write(&layer, &mut Bad, &mut Vec::new()).unwrap_err();

@@ -302,6 +302,14 @@ pub enum LoadError {
         /// The system's or the decoder's reason.
         source: io::Error,
     },
+    /// A layer that has passed cannot wait where it should.
+    #[error("cannot keep a layer in {}", folder.display())]
+    Spool {
+        /// The folder.
+        folder: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
     /// The input cannot be opened.
     #[error("cannot open {}", path.display())]
     Open {
@@ -462,10 +470,7 @@ pub enum SaveError {
         several: Vec<Format>,
     },
     /// A format that is a folder was to be written to a file, or the other way round.
-    #[error(
-        "{format} is {}: it cannot be written to {target}",
-        if format.is_folder() { "a folder" } else { "a file" }
-    )]
+    #[error("{format} is {}: it cannot be written to {target}", format.kind())]
     Target {
         /// The format.
         format: Format,
@@ -620,6 +625,9 @@ pub enum WriteError {
         /// The system's reason.
         source: io::Error,
     },
+    /// The engine that is to take the archive is not there, refuses, or hangs up.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
     /// The output refuses.
     #[error("cannot write the archive")]
     Output {

@@ -6,6 +6,9 @@ use std::io::Write;
 use std::path::Path;
 use std::str::FromStr;
 
+#[cfg(feature = "daemon")]
+use crate::EngineAddress;
+
 /// A format that images are saved in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
@@ -19,15 +22,18 @@ pub enum Format {
     OciDir,
     /// The folder that skopeo calls `dir`.
     DockerDir,
+    /// A docker-archive that a running engine takes.
+    DockerDaemon,
 }
 
 impl Format {
     /// All formats.
-    pub const ALL: [Format; 4] = [
+    pub const ALL: [Format; 5] = [
         Format::DockerArchive,
         Format::OciArchive,
         Format::OciDir,
         Format::DockerDir,
+        Format::DockerDaemon,
     ];
 
     /// The name on the command line.
@@ -37,6 +43,21 @@ impl Format {
             Format::OciArchive => "oci-archive",
             Format::OciDir => "oci-dir",
             Format::DockerDir => "docker-dir",
+            Format::DockerDaemon => "docker-daemon",
+        }
+    }
+
+    /// True for what is written as one file.
+    pub fn is_archive(self) -> bool {
+        matches!(self, Format::DockerArchive | Format::OciArchive)
+    }
+
+    /// What it is, for an error text.
+    pub(crate) fn kind(self) -> &'static str {
+        match self {
+            Format::DockerArchive | Format::OciArchive => "a file",
+            Format::OciDir | Format::DockerDir => "a folder",
+            Format::DockerDaemon => "a running engine",
         }
     }
 
@@ -121,6 +142,9 @@ pub enum Target<'a> {
     File(&'a mut File),
     /// The path of a folder, for the formats that are one.
     Folder(&'a Path),
+    /// A running engine.
+    #[cfg(feature = "daemon")]
+    Daemon(&'a EngineAddress),
 }
 
 impl Target<'_> {
@@ -130,6 +154,8 @@ impl Target<'_> {
             Target::Stream(_) => "a stream",
             Target::File(_) => "a file",
             Target::Folder(_) => "a folder",
+            #[cfg(feature = "daemon")]
+            Target::Daemon(_) => "a running engine",
         }
     }
 }

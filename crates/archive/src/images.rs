@@ -25,6 +25,9 @@ pub struct ArchiveImage {
     /// The manifest that the image came with, byte for byte; written again where it describes
     /// what is written. For formats that have manifests.
     pub manifest: Option<Vec<u8>>,
+    /// What an index calls it beside its names, where that is no name of an image: a tag alone,
+    /// say. For formats that have an index.
+    pub index_name: Option<String>,
     /// Signatures of that manifest, by file name. For docker-dir.
     pub signatures: BTreeMap<String, Vec<u8>>,
 }
@@ -90,19 +93,19 @@ impl Books {
         ))
     }
 
-    /// Adds a layer, written by `write` while others may add theirs; false when it was there,
-    /// perhaps because another thread has just written it.
+    /// Adds a layer, written by `write` while others may add theirs; false with what was written
+    /// then when it was there, perhaps because another thread has just written it.
     ///
     /// When it cannot be written, the output is unusable.
     pub(crate) fn add_layer(
         &self,
         diff_id: &DiffId,
         write: impl FnOnce() -> Result<Written, WriteError>,
-    ) -> Result<bool, WriteError> {
+    ) -> Result<(bool, Written), WriteError> {
         let mut state = self.lock();
         loop {
             match open(&mut state)?.layers.get(diff_id) {
-                Some(Some(_)) => return Ok(false),
+                Some(Some(written)) => return Ok((false, *written)),
                 Some(None) => state = self.wait(state),
                 None => break,
             }
@@ -120,7 +123,7 @@ impl Books {
             .layers
             .insert(*diff_id, Some(written));
         self.changed.notify_all();
-        Ok(true)
+        Ok((true, written))
     }
 
     /// Adds an image, all of whose layers have been added; one that was added before gets the

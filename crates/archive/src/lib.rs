@@ -1,8 +1,9 @@
-//! Image formats in and out: load, select, save, remove, prune.
+//! Image formats in and out: load, select, save, copy, remove, prune.
 //!
 //! [`load`] takes an archive from a file or a pipe into a store, all of it or nothing;
 //! [`select()`] finds images as people name them and holds their layers; [`save`] writes
-//! them to an archive again, every layer byte for byte; [`remove`] takes them out, [`prune()`]
+//! them to an archive again, every layer byte for byte; [`copy()`] does both without a store;
+//! [`remove`] takes them out, [`prune()`]
 //! takes out what nobody needs, and [`tree()`] shows which layers serve which images. What is read
 //! today is the docker-archive of docker, podman and skopeo, compressed or not; what is
 //! written is its default layout. [`DockerArchiveWriter`] can be used alone.
@@ -31,6 +32,7 @@
 
 mod compress;
 mod config;
+mod copy;
 mod detect;
 mod disk;
 mod docker_archive;
@@ -51,6 +53,7 @@ mod mounted;
 pub mod oci;
 mod prune;
 mod remove;
+mod report;
 mod save;
 mod select;
 mod sink;
@@ -60,6 +63,7 @@ mod tar_writer;
 mod tree;
 
 pub use compress::{LayerCompression, ParseCompressionError};
+pub use copy::{CopyError, CopyOptions, CopyReport, copy};
 pub use docker_archive::DockerArchiveWriter;
 pub use docker_dir::DockerDirWriter;
 pub use engines::{ContainersStorage, DockerStore, EngineAddress, EngineError};
@@ -78,6 +82,7 @@ pub use mounted::{MountedImage, mounts};
 pub use oci::write::{OciArchiveWriter, OciDirWriter};
 pub use prune::{PruneOptions, PruneReport, PrunedImage, PrunedLayer, prune};
 pub use remove::{RemoveOptions, RemoveReport, remove, untag};
+pub use report::CopiedImage;
 pub use save::{SaveOptions, SaveReport, save};
 pub use select::{Resolved, SelectedImage, Selection, resolve, resolve_one, select, select_single};
 pub use tree::{Forest, Totals, TreeImage, TreeLayer, tree};

@@ -17,9 +17,10 @@ use lith_store::{EventKind, ImageRecord, NewImage, Reference, Session};
 use crate::source::{Ask, Description, SourceImage};
 use crate::{Input, LoadError};
 pub(crate) use choose::is_called;
-use choose::{Choice, add_tags};
+pub(crate) use choose::{Choice, rename};
 use passing::Passing;
 use place::{Placer, Stack};
+pub(crate) use report::familiar;
 pub use report::{LoadReport, LoadedImage};
 
 /// What to load, and how.
@@ -28,6 +29,8 @@ pub use report::{LoadReport, LoadedImage};
 pub struct LoadOptions {
     /// Only these images of the archive, by name or by ID; all when empty.
     pub images: Vec<String>,
+    /// The name of the image, instead of those that the archive gives, for an archive with one.
+    pub name: Option<Reference>,
     /// Further names, for an archive with one image.
     pub tags: Vec<Reference>,
     /// Leaves names alone that point to other images already.
@@ -110,7 +113,7 @@ impl Work<'_> {
             observer.event(&Event::Warning { message });
         }
         choice.apply(&mut images)?;
-        add_tags(&mut images, &self.options.tags)?;
+        rename(&mut images, self.options.name.as_ref(), &self.options.tags)?;
         let passage = passing.finish()?;
         let mut placer = Placer::new(graph, session, observer, &*opener, passage, cut_off);
         let stacks = placer.place(&images)?;

@@ -243,6 +243,11 @@ impl Wanted {
         })
     }
 
+    /// The name that it is, or may be.
+    pub fn name(&self) -> Option<&Reference> {
+        self.name.as_ref()
+    }
+
     /// The image among `images` that is meant, by its position there.
     ///
     /// A name is looked for first. Several images fit only when their IDs begin alike.

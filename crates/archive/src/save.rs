@@ -1,27 +1,34 @@
 //! Saving: images out of the store, in any format.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Instant;
 
 use lith_graph::compression::Compression;
 use lith_graph::{Event, Graph, Metered, Observer};
-use lith_store::{DiffId, EventKind, LayerId, LayerRecord, Reference};
+use lith_store::{DiffId, EventKind, ImageId, LayerId, LayerRecord, Reference};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::compress::Layer;
+use crate::compress::{Layer, Written};
 use crate::docker_archive::LAYER_SOURCES;
 use crate::json;
 use crate::oci::{Document, Manifest};
 use crate::select::SelectedImage;
 use crate::sink::{self, ImageSink};
 use crate::{
-    ArchiveImage, DockerLayout, Format, LayerCompression, SaveError, Selection, Target, WriteError,
+    ArchiveImage, CopiedImage, DockerLayout, Format, LayerCompression, SaveError, Selection,
+    Target, WriteError, report,
 };
 
 /// How to save.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct SaveOptions {
+    /// The name of the image, instead of those it was asked by, for a selection of one.
+    pub name: Option<Reference>,
+    /// What an index of the OCI calls the image instead, where that is no name of an image: a
+    /// tag alone, say. For a selection of one.
+    pub index_name: Option<String>,
     /// Further names, for a selection of one image. They come first.
     pub tags: Vec<Reference>,
     /// The format.
@@ -35,11 +42,11 @@ pub struct SaveOptions {
 }
 
 /// What a save has done.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct SaveReport {
-    /// How many images were written.
-    pub images: usize,
+    /// The images that were written.
+    pub images: Vec<CopiedImage>,
     /// How many layers, each counted once.
     pub layers: usize,
     /// Bytes of the archive, or of all files that were written to a folder.
@@ -64,11 +71,14 @@ pub fn save(
     options: &SaveOptions,
     observer: &dyn Observer,
 ) -> Result<SaveReport, SaveError> {
-    let images = with_tags(selection.images(), &options.tags)?;
-    check(&images, options)?;
+    let since = Instant::now();
+    let images = renamed(selection.images(), options)?;
+    let labels = images.iter();
+    let labels = labels.map(|image| label(&image.names, &image.record.id));
+    check(&labels.collect::<Vec<_>>(), options)?;
     let mut warnings = Vec::new();
     let options = &adjusted(options, &mut warnings);
-    let sink = sink::open(target, options, selection.staging())?;
+    let sink = sink::open(target, options, selection.staging(), observer)?;
     let mut work = Work {
         graph,
         images: &images,
@@ -76,7 +86,7 @@ pub fn save(
         observer,
         sink,
     };
-    let layers = work.fill()?;
+    let (written, layers) = work.fill()?;
     if observer.cancelled() {
         return Err(SaveError::Cancelled);
     }
@@ -87,8 +97,13 @@ pub fn save(
     }
     record_events(graph, &images);
     Ok(SaveReport {
-        images: images.len(),
-        layers,
+        images: report::images(
+            &written,
+            &layers,
+            outcome.manifests,
+            since.elapsed().as_secs_f64(),
+        ),
+        layers: layers.len(),
         bytes: outcome.bytes,
         warnings,
     })
@@ -107,23 +122,32 @@ fn record_events(graph: &Graph, images: &[SelectedImage]) {
     }
 }
 
-/// Refuses what the format cannot do before anything is written.
-fn check(images: &[SelectedImage], options: &SaveOptions) -> Result<(), SaveError> {
+/// What an image is called in a text: its name or its ID.
+pub(crate) fn label(names: &[Reference], id: &ImageId) -> String {
+    match names.first() {
+        Some(name) => name.familiar(),
+        None => id.to_string(),
+    }
+}
+
+/// Refuses what the format cannot do before anything is written; images are what they are
+/// called.
+pub(crate) fn check(images: &[String], options: &SaveOptions) -> Result<(), SaveError> {
     let format = options.format;
+    if options.index_name.is_some() && images.len() > 1 {
+        let images = images.len();
+        return Err(SaveError::TagsNeedOneImage { images });
+    }
     if options.docker_layout != DockerLayout::Default && format != Format::DockerArchive {
         return Err(SaveError::Layout { format });
     }
     if !format.takes_several() && images.len() > 1 {
-        let label = |image: &SelectedImage| match image.names.first() {
-            Some(name) => name.familiar(),
-            None => image.record.id.to_string(),
-        };
         let several = Format::ALL
             .into_iter()
             .filter(|other| other.takes_several());
         return Err(SaveError::OneImage {
             format,
-            images: images.iter().map(label).collect(),
+            images: images.to_vec(),
             several: several.collect(),
         });
     }
@@ -131,7 +155,7 @@ fn check(images: &[SelectedImage], options: &SaveOptions) -> Result<(), SaveErro
 }
 
 /// What the format makes of the options.
-fn adjusted(options: &SaveOptions, warnings: &mut Vec<String>) -> SaveOptions {
+pub(crate) fn adjusted(options: &SaveOptions, warnings: &mut Vec<String>) -> SaveOptions {
     let mut options = options.clone();
     if options.format == Format::DockerDir
         && matches!(options.compression, Some(LayerCompression::Zstd { .. }))
@@ -146,18 +170,25 @@ impl SaveOptions {
     /// How layers are compressed of which nothing else is said.
     pub(crate) fn usual(&self) -> LayerCompression {
         let usual = match self.format {
-            Format::DockerArchive => LayerCompression::None,
+            Format::DockerArchive | Format::DockerDaemon => LayerCompression::None,
             _ => LayerCompression::Gzip,
         };
         self.compression.unwrap_or(usual)
     }
 }
 
-fn with_tags(
+fn renamed(
     images: &[SelectedImage],
-    tags: &[Reference],
+    options: &SaveOptions,
 ) -> Result<Vec<SelectedImage>, SaveError> {
     let mut images = images.to_vec();
+    if options.name.is_some() || options.index_name.is_some() {
+        for image in &mut images {
+            image.names.clear();
+        }
+    }
+    let tags = options.tags.iter().chain(&options.name);
+    let tags: Vec<Reference> = tags.cloned().collect();
     if tags.is_empty() {
         return Ok(images);
     }
@@ -171,10 +202,10 @@ fn with_tags(
     }
     match &mut images[..] {
         [image] => {
-            let own = std::mem::replace(&mut image.names, tags.to_vec());
-            image
-                .names
-                .extend(own.into_iter().filter(|name| !tags.contains(name)));
+            let own = image.names.iter().filter(|name| !tags.contains(name));
+            let own: Vec<Reference> = own.cloned().collect();
+            image.names = tags;
+            image.names.extend(own);
         }
         images => {
             return Err(SaveError::TagsNeedOneImage {
@@ -201,20 +232,21 @@ struct Needed {
 }
 
 impl Work<'_> {
-    /// Gives the sink all layers, then all images; returns the number of layers.
-    fn fill(&mut self) -> Result<usize, SaveError> {
+    /// Gives the sink all layers, then all images; returns the images, and how many bytes were
+    /// written of each layer.
+    fn fill(&mut self) -> Result<(Vec<ArchiveImage>, HashMap<DiffId, u64>), SaveError> {
         let images = self.images.iter().map(|image| self.archive_image(image));
         let images: Vec<ArchiveImage> = images.collect::<Result<_, _>>()?;
         let (used, needed) = self.layers(&images)?;
         let order = self.sink.begin(&images)?.unwrap_or(used);
-        let mut layers = 0;
+        let mut layers = HashMap::new();
         for diff_id in &order {
             let Some(needed) = needed.get(diff_id) else {
                 continue;
             };
             if !self.sink.has_layer(diff_id)? {
-                self.put_layer(needed, diff_id)?;
-                layers += 1;
+                let written = self.put_layer(needed, diff_id)?;
+                layers.insert(*diff_id, written.size);
             }
         }
         for image in &images {
@@ -223,7 +255,7 @@ impl Work<'_> {
             }
             self.sink.put_image(image)?;
         }
-        Ok(layers)
+        Ok((images, layers))
     }
 
     fn archive_image(&self, image: &SelectedImage) -> Result<ArchiveImage, SaveError> {
@@ -234,8 +266,9 @@ impl Work<'_> {
             config: record.config.clone(),
             names: image.names.clone(),
             parent: record.parent,
-            layer_sources: layer_sources(image, self.options.usual())?,
+            layer_sources: layer_sources(&record.id, &record.extra, self.options.usual())?,
             manifest: record.manifest.clone(),
+            index_name: self.options.index_name.clone(),
             signatures: signatures
                 .map(|(name, bytes)| (name.clone(), bytes.clone()))
                 .collect(),
@@ -274,7 +307,10 @@ impl Work<'_> {
 
     /// The manifest that an image came with, when it may be written again.
     fn came(&self, image: &ArchiveImage) -> Option<Box<Manifest>> {
-        if self.options.format == Format::DockerArchive {
+        if matches!(
+            self.options.format,
+            Format::DockerArchive | Format::DockerDaemon
+        ) {
             return None;
         }
         match Document::parse(image.manifest.as_deref()?) {
@@ -299,7 +335,7 @@ impl Work<'_> {
         }
     }
 
-    fn put_layer(&mut self, needed: &Needed, diff_id: &DiffId) -> Result<(), SaveError> {
+    fn put_layer(&mut self, needed: &Needed, diff_id: &DiffId) -> Result<Written, SaveError> {
         let (record, observer) = (&needed.record, self.observer);
         let label = diff_id.to_string();
         observer.event(&Event::LayerStart {
@@ -308,13 +344,9 @@ impl Work<'_> {
         });
         let stream = self.graph.tar_layer(&record.id)?;
         let mut metered = Metered::new(stream, &label, observer);
-        let layer = Layer {
-            diff_id: *diff_id,
-            size: record.tar_size,
-            compression: needed.compression,
-        };
-        match self.sink.put_layer(layer, &mut metered) {
-            Ok(()) => {}
+        let layer = Layer::tar(*diff_id, record.tar_size, needed.compression);
+        let written = match self.sink.put_layer(layer, &mut metered) {
+            Ok(written) => written,
             Err(_) if observer.cancelled() => return Err(SaveError::Cancelled),
             Err(WriteError::Content { source, .. }) => {
                 return Err(SaveError::Layer {
@@ -323,18 +355,18 @@ impl Work<'_> {
                 });
             }
             Err(error) => return Err(error.into()),
-        }
+        };
         observer.event(&Event::LayerDone {
             label: &label,
             bytes: record.tar_size,
             reused: false,
         });
-        Ok(())
+        Ok(written)
     }
 }
 
 /// True for the name of a signature in a docker-dir.
-fn is_signature(name: &str) -> bool {
+pub(crate) fn is_signature(name: &str) -> bool {
     let number = name.strip_prefix("signature-");
     number.is_some_and(|number| {
         !number.is_empty()
@@ -347,33 +379,32 @@ fn layer(graph: &Graph, image: &SelectedImage, id: &LayerId) -> Result<LayerReco
     graph
         .store()
         .layer(id)?
-        .ok_or_else(|| damaged(image, format!("its layer {id} is not there")))
+        .ok_or_else(|| damaged(&image.record.id, format!("its layer {id} is not there")))
 }
 
 fn diff_id(image: &SelectedImage, layer: &LayerRecord) -> Result<DiffId, SaveError> {
     let unknown = || {
         damaged(
-            image,
+            &image.record.id,
             format!("the diff ID of its layer {} is unknown", layer.id),
         )
     };
     layer.diff_id.ok_or_else(unknown)
 }
 
-fn damaged(image: &SelectedImage, reason: String) -> SaveError {
-    SaveError::Image {
-        image: image.record.id,
-        reason,
-    }
+fn damaged(image: &ImageId, reason: String) -> SaveError {
+    let image = *image;
+    SaveError::Image { image, reason }
 }
 
 /// What the image came with, for those layers of which it holds for what is written: layers
 /// that live elsewhere, and layers that are transported as they are here, uncompressed.
-fn layer_sources(
-    image: &SelectedImage,
+pub(crate) fn layer_sources(
+    image: &ImageId,
+    extra: &BTreeMap<String, Vec<u8>>,
     compression: LayerCompression,
 ) -> Result<BTreeMap<DiffId, String>, SaveError> {
-    let Some(bytes) = image.record.extra.get(LAYER_SOURCES) else {
+    let Some(bytes) = extra.get(LAYER_SOURCES) else {
         return Ok(BTreeMap::new());
     };
     #[derive(serde::Deserialize)]

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use lith_store::Digest;
 
-use crate::compress::{self, Layer, Written};
+use crate::WriteError;
+use crate::compress::{self, Form, Layer, Written};
 use crate::members::read_full;
-use crate::{LayerCompression, WriteError};
 
 const BLOCK: usize = 512;
 
@@ -137,17 +137,13 @@ impl<W: Write> TarWriter<W> {
         content: &mut dyn Read,
     ) -> Result<Written, WriteError> {
         let output = |source| WriteError::Output { source };
-        if layer.compression == LayerCompression::None {
-            let written = Written {
-                digest: layer.diff_id.into(),
-                size: layer.size,
-                compression: layer.compression.kind(),
-            };
-            self.file(&path(&written), attributes, layer.size)
+        if let Some(written) = layer.known() {
+            self.file(&path(&written), attributes, written.size)
                 .map_err(output)?;
             return compress::write(layer, content, self);
         }
-        let wide = layer.compression.bound(layer.size) > MAX_OCTAL;
+        // Where not even a bound is known, the field alone must do.
+        let wide = layer.bound().is_some_and(|bound| bound > MAX_OCTAL);
         let head = |written: &Written| {
             let path = path(written);
             let head = Head::new(b'0', &path, attributes, written.size);
@@ -163,7 +159,7 @@ impl<W: Write> TarWriter<W> {
                 self.spool(layer, &folder, &head, content)
             }
             Late::Refused => {
-                let reason = "compressed layers need an output that can seek, or a folder";
+                let reason = "what is written has to be known before, or else be able to wait";
                 Err(output(io::Error::new(io::ErrorKind::Unsupported, reason)))
             }
         }
@@ -182,7 +178,10 @@ impl<W: Write> TarWriter<W> {
         let unknown = Written {
             digest: Digest::from_bytes([0; 32]),
             size: 0,
-            compression: layer.compression.kind(),
+            compression: match layer.form {
+                Form::Tar { compression, .. } => compression.kind(),
+                Form::Blob(written) => written.compression,
+            },
         };
         let placeholder = vec![0; head(&unknown).len()];
         let start = seek(&mut self.out, SeekFrom::Current(0)).map_err(output)?;
@@ -334,7 +333,7 @@ impl<'a> Head<'a> {
         put(&mut block, 100, 8, octal(u64::from(mode), 8).as_bytes());
         put(&mut block, 108, 8, octal(0, 8).as_bytes());
         put(&mut block, 116, 8, octal(0, 8).as_bytes());
-        put(&mut block, 124, 12, octal(size, 12).as_bytes());
+        put(&mut block, 124, 12, &number(size));
         put(
             &mut block,
             136,
@@ -362,6 +361,17 @@ fn octal(number: u64, width: usize) -> String {
     format!("{number:0digits$o}\0", digits = width - 1)
 }
 
+/// A size field: octal, or binary where that is too short, as GNU tar has it and everybody
+/// reads.
+fn number(size: u64) -> Vec<u8> {
+    if size <= MAX_OCTAL {
+        return octal(size, 12).into_bytes();
+    }
+    let mut field = vec![0x80, 0, 0, 0];
+    field.extend_from_slice(&size.to_be_bytes());
+    field
+}
+
 /// Writes `bytes`, cut to `width`, at `at`.
 fn put(block: &mut [u8; BLOCK], at: usize, width: usize, bytes: &[u8]) {
     let field = block.iter_mut().skip(at).take(width);
@@ -381,6 +391,23 @@ fn record(key: &str, value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::LayerCompression;
+
+    /// A size that was not known when room was kept for the header.
+    #[test]
+    fn large_sizes_fit_into_the_field_alone() {
+        let size = (8 << 30) + 5;
+        let head = Head::new(b'0', "a", Attributes::FILE, size);
+        let bytes = Head {
+            wide: false,
+            ..head
+        }
+        .to_bytes();
+        assert_eq!(bytes.len(), BLOCK);
+        let mut archive = tar::Archive::new(&bytes[..]);
+        let entry = archive.entries().unwrap().next().unwrap().unwrap();
+        assert_eq!(entry.size(), size);
+    }
 
     #[test]
     fn record_lengths_count_themselves() {
@@ -418,11 +445,8 @@ mod tests {
     #[test]
     fn layers_are_written_alike_on_every_output() {
         let content = vec![5; 100_000];
-        let layer = |compression| Layer {
-            diff_id: lith_store::DiffId::of_bytes(&content),
-            size: content.len() as u64,
-            compression,
-        };
+        let diff_id = lith_store::DiffId::of_bytes(&content);
+        let layer = |compression| Layer::tar(diff_id, content.len() as u64, compression);
         fn fill<W: Write>(mut tar: TarWriter<W>, layer: &Layer, content: &[u8]) -> (W, u64) {
             let path = |written: &Written| format!("blobs/{}", written.digest.hex());
             tar.whole_file("first", Attributes::FILE, b"x").unwrap();
@@ -438,12 +462,19 @@ mod tests {
             LayerCompression::Zstd { level: 1 },
         ] {
             let layer = layer(compression);
-            let (spooled, size) = fill(
-                TarWriter::spooled(Vec::new(), folder.path()),
-                &layer,
-                &content,
-            );
+            let spooled = || TarWriter::spooled(Vec::new(), folder.path());
+            // Knowing the size beforehand or not makes no difference.
+            let size = None;
+            let form = Form::Tar { size, compression };
+            let uncounted = Layer { form, ..layer };
+            let (uncounted_spooled, _) = fill(spooled(), &uncounted, &content);
+            let seekable = TarWriter::seekable(io::Cursor::new(Vec::new()));
+            let (uncounted_patched, _) = fill(seekable, &uncounted, &content);
+            assert!(uncounted_patched.into_inner() == uncounted_spooled);
+            let (spooled, size) = fill(spooled(), &layer, &content);
             assert_eq!(size, spooled.len() as u64);
+            let zstd = matches!(compression, LayerCompression::Zstd { .. });
+            assert!(zstd || uncounted_spooled == spooled, "{compression}");
             let mut before = io::Cursor::new(b"before".to_vec());
             before.seek(SeekFrom::End(0)).unwrap();
             let (patched, size) = fill(TarWriter::seekable(before), &layer, &content);

@@ -8,10 +8,13 @@
 //! | `args` | what can be said |
 //! | `commands` | one file for each command |
 //! | `output` | tables, JSON, progress, errors, files |
+//! | `input`, `dest` | what a SOURCE and a DEST stand for |
 //! | `interrupt` | what SIGINT and SIGTERM do |
 
 mod args;
 mod commands;
+mod dest;
+mod input;
 mod interrupt;
 mod output;
 mod root;

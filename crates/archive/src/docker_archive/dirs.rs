@@ -12,7 +12,7 @@ use lith_store::{DiffId, Reference};
 use super::docker_v1;
 use super::manifest::{self, OutItem};
 use super::v1::V1Layer;
-use crate::compress::Layer;
+use crate::compress::{Layer, Written};
 use crate::images::{Added, Contents};
 use crate::tar_writer::{Attributes, TarWriter};
 use crate::{ConfigError, WriteError};
@@ -176,15 +176,15 @@ impl<W: Write> DirsWriter<W> {
         &mut self,
         layer: &Layer,
         content: &mut dyn Read,
-    ) -> Result<(), WriteError> {
+    ) -> Result<Written, WriteError> {
         while let Some(member) = self.members.next() {
             match member.body {
                 Body::Layer(diff_id) if diff_id == layer.diff_id => {
                     let path = |_: &_| member.path.clone();
                     let attributes = attributes(0o100_644, member.mtime);
-                    self.tar.layer(layer, attributes, &path, content)?;
+                    let written = self.tar.layer(layer, attributes, &path, content)?;
                     self.written.insert(diff_id);
-                    return Ok(());
+                    return Ok(written);
                 }
                 Body::Layer(diff_id) => return Err(missing(&diff_id)),
                 _ => self.member(&member)?,

@@ -9,7 +9,7 @@ use lith_store::{DiffId, ImageId, Reference};
 
 use super::manifest::{self, OutItem};
 use super::v1::{self, V1Layer};
-use crate::compress::Layer;
+use crate::compress::{Layer, Written};
 use crate::images::{Added, ArchiveImage, Books, Contents};
 use crate::tar_writer::{Attributes, TarWriter};
 use crate::{ConfigError, LayerCompression, WriteError};
@@ -98,15 +98,20 @@ impl<W: Write> DockerArchiveWriter<W> {
         size: u64,
         content: &mut dyn Read,
     ) -> Result<bool, WriteError> {
-        let layer = Layer {
-            diff_id: *diff_id,
-            size,
-            compression: self.compression,
-        };
-        self.books.add_layer(diff_id, || {
+        let layer = Layer::tar(*diff_id, size, self.compression);
+        self.add(layer, content).map(|(new, _)| new)
+    }
+
+    /// As `add_layer`, of any form; gives what was written, now or before, too.
+    pub(crate) fn add(
+        &self,
+        layer: Layer,
+        content: &mut dyn Read,
+    ) -> Result<(bool, Written), WriteError> {
+        self.books.add_layer(&layer.diff_id, || {
             let mut tar = self.tar.lock().unwrap_or_else(PoisonError::into_inner);
             let tar = tar.as_mut().ok_or(WriteError::Closed)?;
-            let path = |_: &_| layer_name(diff_id);
+            let path = |_: &_| layer_name(&layer.diff_id);
             tar.layer(&layer, Attributes::FILE, &path, content)
         })
     }

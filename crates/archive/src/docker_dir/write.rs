@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use lith_store::{DiffId, ImageId};
 
-use crate::compress::Layer;
+use crate::compress::{Layer, Written};
 use crate::images::{ArchiveImage, Books};
 use crate::oci::write::{Flavour, Outcome, Stage, describe};
 use crate::{LayerCompression, WriteError};
@@ -63,15 +63,16 @@ impl DockerDirWriter {
         size: u64,
         content: &mut dyn Read,
     ) -> Result<bool, WriteError> {
-        let layer = Layer {
-            diff_id: *diff_id,
-            size,
-            compression: self.compression,
-        };
-        self.add(layer, content)
+        let layer = Layer::tar(*diff_id, size, self.compression);
+        self.add(layer, content).map(|(new, _)| new)
     }
 
-    pub(crate) fn add(&self, layer: Layer, content: &mut dyn Read) -> Result<bool, WriteError> {
+    /// As `add_layer`, of any form; gives what was written, now or before, too.
+    pub(crate) fn add(
+        &self,
+        layer: Layer,
+        content: &mut dyn Read,
+    ) -> Result<(bool, Written), WriteError> {
         self.books
             .add_layer(&layer.diff_id, || self.stage.layer(&layer, content))
     }
@@ -103,8 +104,7 @@ impl DockerDirWriter {
         };
         let (mut stage, place) = (self.stage, self.place);
         let mut outcome = Outcome::default();
-        let warnings = &mut outcome.warnings;
-        let images = describe(&contents, Flavour::Docker, &mut stage, warnings)?;
+        let images = describe(&contents, Flavour::Docker, &mut stage, &mut outcome)?;
         for image in &images {
             stage.file("manifest.json", &image.manifest)?;
             stage.file("version", VERSION.as_bytes())?;
@@ -114,7 +114,7 @@ impl DockerDirWriter {
                     stage.file(name, bytes)?;
                 }
             } else if !signatures.is_empty() {
-                warnings.push(format!(
+                outcome.warnings.push(format!(
                     "{} signatures are left out: they are of another manifest",
                     signatures.len()
                 ));

@@ -19,6 +19,8 @@ mod pick;
 pub use address::EngineAddress;
 pub use containers_storage::ContainersStorage;
 #[cfg(feature = "daemon")]
+pub(crate) use daemon::DaemonSink;
+#[cfg(feature = "daemon")]
 pub use daemon::{Daemon, DaemonImport};
 pub use docker_store::DockerStore;
 pub use error::EngineError;

@@ -10,16 +10,16 @@ use crate::source::SourceImage;
 
 /// What is to be loaded of a source.
 #[derive(Clone, Copy)]
-pub(super) struct Choice<'a> {
+pub(crate) struct Choice<'a> {
     /// The image that the source's text names.
-    pub(super) one: Option<&'a Wanted>,
+    pub(crate) one: Option<&'a Wanted>,
     /// The images that the command names; all when there are none.
-    pub(super) images: &'a [String],
+    pub(crate) images: &'a [String],
 }
 
 impl Choice<'_> {
     /// Leaves only the images that were asked for, in the archive's order.
-    pub(super) fn apply(&self, images: &mut Vec<SourceImage>) -> Result<(), LoadError> {
+    pub(crate) fn apply(&self, images: &mut Vec<SourceImage>) -> Result<(), LoadError> {
         if let Some(wanted) = self.one {
             choose_one(images, wanted)?;
         }
@@ -113,7 +113,23 @@ pub(crate) fn is_called(names: &[Reference], id: &str, text: &str) -> bool {
     !hex.is_empty() && id.starts_with(hex)
 }
 
-pub(super) fn add_tags(images: &mut [SourceImage], tags: &[Reference]) -> Result<(), LoadError> {
+/// Gives the one image there is a name instead of those it has, and further ones.
+pub(crate) fn rename(
+    images: &mut [SourceImage],
+    name: Option<&Reference>,
+    tags: &[Reference],
+) -> Result<(), LoadError> {
+    if let Some(name) = name {
+        for image in &mut *images {
+            image.names.clear();
+        }
+        // A name that cannot be one is refused as a tag is.
+        add_tags(images, std::slice::from_ref(name))?;
+    }
+    add_tags(images, tags)
+}
+
+fn add_tags(images: &mut [SourceImage], tags: &[Reference]) -> Result<(), LoadError> {
     if tags.is_empty() {
         return Ok(());
     }

@@ -75,7 +75,10 @@ pub(super) fn images(
         .collect()
 }
 
-fn familiar<S: Serializer>(names: &[Reference], serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn familiar<S: Serializer>(
+    names: &[Reference],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(names.iter().map(Reference::familiar))
 }
 

@@ -6,6 +6,7 @@
 )]
 #![allow(clippy::print_stderr, reason = "a test that cannot run says so")]
 
+mod copy;
 mod engines;
 mod failing;
 mod folders;

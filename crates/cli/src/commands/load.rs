@@ -1,21 +1,16 @@
 //! `lith load`: any image archive into the store.
 
-use std::fs;
-use std::io::{self, IsTerminal};
-use std::os::fd::AsFd;
-
-use anyhow::{Context, bail};
-use lith_archive::{Input, LoadOptions, LoadedImage, Location};
+use anyhow::Context;
+use lith_archive::{LoadOptions, LoadedImage};
 use lith_graph::Graph;
 
 use crate::args::LoadArgs;
-use crate::interrupt::Waiting;
+use crate::input;
 use crate::output::progress::Progress;
-use crate::output::{self, error, text};
-use crate::root;
+use crate::output::{self, error};
 
 pub(super) fn run(graph: &Graph, args: &LoadArgs, quiet: bool) -> anyhow::Result<()> {
-    let (name, input) = open(args)?;
+    let (name, input) = input::open(&args.input)?;
     let mut options = LoadOptions::default();
     options.images.clone_from(&args.images);
     options.tags = super::new_names(&args.tag).context("--tag")?;
@@ -31,39 +26,6 @@ pub(super) fn run(graph: &Graph, args: &LoadArgs, quiet: bool) -> anyhow::Result
         print(image, quiet)?;
     }
     Ok(())
-}
-
-fn open(args: &LoadArgs) -> anyhow::Result<(String, Input)> {
-    if args.input == "-" {
-        let stdin = io::stdin();
-        if stdin.is_terminal() {
-            bail!("an archive is not read from a terminal: give -i FILE, or pipe one in");
-        }
-        let stdin = stdin
-            .as_fd()
-            .try_clone_to_owned()
-            .context("cannot open standard input")?;
-        return Ok((
-            "standard input".into(),
-            Input::Stream(Box::new(Waiting(stdin.into()))),
-        ));
-    }
-    let name = text::escape(&args.input.to_string_lossy());
-    let location = Location::parse(&args.input)?;
-    let Location::Path(path) = location else {
-        let input = Input::at(location, &root::defaults())
-            .with_context(|| format!("cannot open {name}"))?;
-        return Ok((name, input));
-    };
-    let metadata = fs::metadata(&path).with_context(|| format!("cannot open {name}"))?;
-    if metadata.is_file() {
-        return Ok((name, Input::File(path)));
-    }
-    if metadata.is_dir() {
-        bail!("{name} is a folder: loading from folders is not supported yet");
-    }
-    let stream = fs::File::open(&path).with_context(|| format!("cannot open {name}"))?;
-    Ok((name, Input::Stream(Box::new(Waiting(stream)))))
 }
 
 /// One line for each name, or the ID of an image that has none.

@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+mod copy;
 mod events;
 mod history;
 mod images;
@@ -25,6 +26,7 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<()> {
     match &cli.command {
         Command::Load(args) => load::run(&open()?, args, global.quiet),
         Command::Save(args) => save::run(&open()?, args, global.quiet),
+        Command::Copy(args) => copy::run(global, args),
         Command::Images(args) => images::run(&open()?, args, global.quiet),
         Command::Inspect(args) => inspect::run(&open()?, args),
         Command::History(args) => history::run(&open()?, args),

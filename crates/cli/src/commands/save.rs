@@ -1,13 +1,11 @@
 //! `lith save`: images out of the store, as an archive or a folder.
 
-use std::path::Path;
-
 use anyhow::{Context, bail};
-use lith_archive::{Format, SaveOptions, Selection, Target};
+use lith_archive::{Format, SaveOptions};
 use lith_graph::Graph;
 
 use crate::args::SaveArgs;
-use crate::output::file::{self, OutputFile};
+use crate::dest::Place;
 use crate::output::progress::Progress;
 
 pub(super) fn run(graph: &Graph, args: &SaveArgs, quiet: bool) -> anyhow::Result<()> {
@@ -22,44 +20,38 @@ pub(super) fn run(graph: &Graph, args: &SaveArgs, quiet: bool) -> anyhow::Result
     options.format = args.format;
     options.compression = args.compress;
     options.docker_layout = args.docker_layout;
-    let save = |target: Target<'_>| write(graph, &selection, target, &options, quiet);
-    if args.format.is_folder() {
-        return save(Target::Folder(folder(args)?));
-    }
-    let mut out = file::open(&args.output)?;
-    match &mut out {
-        OutputFile::Beside { file, .. } => save(Target::File(file.as_file_mut()))?,
-        out @ OutputFile::Direct(_) => save(Target::Stream(out))?,
-    }
-    out.finish()
-}
-
-fn write(
-    graph: &Graph,
-    selection: &Selection,
-    target: Target<'_>,
-    options: &SaveOptions,
-    quiet: bool,
-) -> anyhow::Result<()> {
-    let progress = Progress::new(quiet);
-    lith_archive::save(graph, selection, target, options, &progress).context("cannot save")?;
+    place(args)?.write(|target, _| {
+        let progress = Progress::new(quiet);
+        lith_archive::save(graph, &selection, target, &options, &progress).context("cannot save")
+    })?;
     Ok(())
 }
 
-/// The folder to write, for a format that is one.
-fn folder(args: &SaveArgs) -> anyhow::Result<&Path> {
-    if args.output == "-" {
-        let archives = Format::ALL.into_iter().filter(|format| !format.is_folder());
+/// Where to write to.
+fn place(args: &SaveArgs) -> anyhow::Result<Place> {
+    let (format, standard) = (args.format, args.output == "-");
+    if format.is_archive() {
+        return Ok(match standard {
+            true => Place::Standard,
+            false => Place::File(args.output.clone().into()),
+        });
+    }
+    if !format.is_folder() {
+        return match standard {
+            true => Ok(Place::Engine),
+            false => bail!("{format} is a running engine: leave out -o"),
+        };
+    }
+    if standard {
+        let archives = Format::ALL.into_iter().filter(|format| format.is_archive());
         let archives: Vec<&str> = archives.map(Format::name).collect();
         bail!(
-            "{} is a folder: give -o DIR, or one of the formats that are one file: {}",
-            args.format,
+            "{format} is a folder: give -o DIR, or one of the formats that are one file: {}",
             archives.join(", ")
         );
     }
-    let path = Path::new(&args.output);
-    if path.as_os_str().is_empty() {
+    if args.output.is_empty() {
         bail!("the name of the folder is empty");
     }
-    Ok(path)
+    Ok(Place::Folder(args.output.clone().into()))
 }

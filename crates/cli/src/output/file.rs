@@ -36,7 +36,7 @@ pub(crate) fn open_with(name: &OsStr, mode: u32) -> anyhow::Result<OutputFile> {
     if name == "-" {
         let out = io::stdout();
         if out.is_terminal() {
-            bail!("an archive is not written to a terminal: give -o FILE, or pipe it somewhere");
+            bail!("an archive is not written to a terminal: name a file, or pipe it somewhere");
         }
         let out = out
             .as_fd()

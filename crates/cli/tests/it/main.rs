@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::panic)] // A test that cannot go on has failed.
 
 mod archive;
+mod copy;
 mod failures;
 mod graph;
 mod lith;

@@ -87,7 +87,11 @@ fn what_cannot_be_is_explained() {
         ),
         (
             &["--format", "docker-dir", "-o", place, "app:1", "other:1"],
-            &["holds one image", "app:1, other:1", "oci-dir hold several"],
+            &[
+                "holds one image",
+                "app:1, other:1",
+                "docker-daemon hold several",
+            ],
         ),
         (
             &[

@@ -17,6 +17,8 @@
 mod client;
 mod export;
 mod import;
+mod sink;
 
 pub use export::Daemon;
 pub use import::DaemonImport;
+pub(crate) use sink::DaemonSink;

@@ -118,17 +118,16 @@ impl<W: Write> OciArchiveWriter<W> {
         size: u64,
         content: &mut dyn Read,
     ) -> Result<bool, WriteError> {
-        self.add(
-            Layer {
-                diff_id: *diff_id,
-                size,
-                compression: self.compression,
-            },
-            content,
-        )
+        let layer = Layer::tar(*diff_id, size, self.compression);
+        self.add(layer, content).map(|(new, _)| new)
     }
 
-    pub(crate) fn add(&self, layer: Layer, content: &mut dyn Read) -> Result<bool, WriteError> {
+    /// As `add_layer`, of any form; gives what was written, now or before, too.
+    pub(crate) fn add(
+        &self,
+        layer: Layer,
+        content: &mut dyn Read,
+    ) -> Result<(bool, Written), WriteError> {
         self.books.add_layer(&layer.diff_id, || {
             let mut tar = self.tar.lock().unwrap_or_else(PoisonError::into_inner);
             tar.as_mut()
@@ -168,7 +167,7 @@ impl<W: Write> OciArchiveWriter<W> {
         let mut tar = tar.ok_or(WriteError::Closed)?;
         tar.begin().map_err(output)?;
         let mut outcome = Outcome::default();
-        let images = layout::describe(&contents, Flavour::Oci, &mut tar, &mut outcome.warnings)?;
+        let images = layout::describe(&contents, Flavour::Oci, &mut tar, &mut outcome)?;
         for image in &images {
             tar.document(&image.descriptor.digest, &image.manifest)?;
         }

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::edit;
 use super::layout::{self, Blobs, Flavour, LAYOUT, Outcome};
 use super::stage::{self, Stage, failed};
-use crate::compress::Layer;
+use crate::compress::{Layer, Written};
 use crate::images::{ArchiveImage, Books};
 use crate::oci::{Descriptor, MAX_DOCUMENT};
 use crate::{LayerCompression, WriteError, json};
@@ -83,15 +83,16 @@ impl OciDirWriter {
         size: u64,
         content: &mut dyn Read,
     ) -> Result<bool, WriteError> {
-        let layer = Layer {
-            diff_id: *diff_id,
-            size,
-            compression: self.compression,
-        };
-        self.add(layer, content)
+        let layer = Layer::tar(*diff_id, size, self.compression);
+        self.add(layer, content).map(|(new, _)| new)
     }
 
-    pub(crate) fn add(&self, layer: Layer, content: &mut dyn Read) -> Result<bool, WriteError> {
+    /// As `add_layer`, of any form; gives what was written, now or before, too.
+    pub(crate) fn add(
+        &self,
+        layer: Layer,
+        content: &mut dyn Read,
+    ) -> Result<(bool, Written), WriteError> {
         self.books
             .add_layer(&layer.diff_id, || self.stage.layer(&layer, content))
     }
@@ -120,7 +121,7 @@ impl OciDirWriter {
         let contents = self.books.close()?;
         let mut outcome = Outcome::default();
         let (mut stage, place) = (self.stage, self.place);
-        let images = layout::describe(&contents, Flavour::Oci, &mut stage, &mut outcome.warnings)?;
+        let images = layout::describe(&contents, Flavour::Oci, &mut stage, &mut outcome)?;
         for image in &images {
             stage.document(&image.descriptor.digest, &image.manifest)?;
         }

@@ -1,7 +1,7 @@
 //! From images to the documents of a layout, wherever its blobs lie.
 
 use lith_graph::compression::Compression;
-use lith_store::{Digest, Reference};
+use lith_store::{Digest, ImageId, Reference};
 
 use crate::WriteError;
 use crate::compress::Written;
@@ -33,6 +33,8 @@ pub(crate) struct Described {
     pub(crate) descriptor: Descriptor,
     pub(crate) manifest: Vec<u8>,
     pub(crate) names: Vec<Reference>,
+    /// What the index calls it beside.
+    pub(crate) index_name: Option<String>,
     /// It is the one that the image came with.
     pub(crate) as_it_came: bool,
 }
@@ -42,6 +44,8 @@ pub(crate) struct Described {
 pub(crate) struct Outcome {
     /// Bytes written.
     pub(crate) bytes: u64,
+    /// The digests of the images' manifests, for formats that have them.
+    pub(crate) manifests: Vec<(ImageId, Digest)>,
     pub(crate) warnings: Vec<String>,
 }
 
@@ -50,12 +54,15 @@ pub(crate) fn describe(
     contents: &Contents,
     flavour: Flavour,
     blobs: &mut dyn Blobs,
-    warnings: &mut Vec<String>,
+    outcome: &mut Outcome,
 ) -> Result<Vec<Described>, WriteError> {
     let mut all = Vec::with_capacity(contents.images.len());
     for added in &contents.images {
         blobs.document(added.id.digest(), &added.image.config)?;
-        let described = image(added, contents, flavour, warnings);
+        let described = image(added, contents, flavour, &mut outcome.warnings);
+        outcome
+            .manifests
+            .push((added.id, described.descriptor.digest));
         all.push(described);
     }
     Ok(all)
@@ -89,6 +96,7 @@ fn image(
         descriptor,
         manifest,
         names: added.image.names.clone(),
+        index_name: added.image.index_name.clone(),
         as_it_came,
     }
 }
@@ -178,8 +186,13 @@ fn platform(added: &Added) -> Option<Platform> {
 pub(super) fn entries(images: &[Described]) -> Vec<Descriptor> {
     let mut entries = Vec::new();
     for image in images {
-        if image.names.is_empty() {
+        if image.names.is_empty() && image.index_name.is_none() {
             entries.push(image.descriptor.clone());
+        }
+        if let Some(name) = &image.index_name {
+            let mut entry = image.descriptor.clone();
+            entry.annotations.insert(REF_NAME.to_owned(), name.clone());
+            entries.push(entry);
         }
         for name in &image.names {
             let mut entry = image.descriptor.clone();

@@ -7,8 +7,9 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use lith_archive::{
-    DaemonImport, Defaults, EngineAddress, EngineError, Input, LoadError, LoadOptions, LoadReport,
-    Location, load,
+    CopyError, CopyOptions, CopyReport, DaemonImport, Defaults, EngineAddress, EngineError, Format,
+    Input, LoadError, LoadOptions, LoadReport, Location, SaveOptions, Target, WriteError, copy,
+    load,
 };
 use lith_graph::Observer;
 use lith_store::ImageId;
@@ -356,4 +357,167 @@ fn docker_gives_and_takes_what_it_has() {
     assert_eq!(docker.ok(&["images", "-q", "--no-trunc", name]), id);
     let loaded: ImageId = id.parse().unwrap();
     assert_eq!(report.images[0].id, loaded);
+}
+
+fn into_engine(
+    source: &[u8],
+    address: &EngineAddress,
+    observer: &dyn Observer,
+) -> Result<CopyReport, CopyError> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("archive");
+    std::fs::write(&path, source).unwrap();
+    let mut options = CopyOptions::default();
+    options.format = Format::DockerDaemon;
+    let (source, target) = (Input::File(path), Target::Daemon(address));
+    let copied = copy(source, target, folder.path(), &options, observer);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    copied
+}
+
+/// An image that does not fit into the buffers on the way.
+fn large() -> Image {
+    let mut state = 1_u32;
+    let byte = |_| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    let content: Vec<u8> = (0..24 << 20).map(byte).collect();
+    Image::of(vec![tar(&[("large", &content)])])
+}
+
+#[test]
+fn a_copy_is_streamed_out() {
+    let image = Image::new(&["one", "two"]);
+    let source = image.archive(&["app:1", "app:2"]);
+    let answer = "{\"stream\":\"Loaded image: app:1\\n\"}\n{\"stream\":\"something else\\n\"}\n";
+    let engine = Engine::new(move |stream| status(stream, "200 OK", answer));
+    let report = into_engine(&source, &engine.address(), &()).unwrap();
+    assert_eq!(report.warnings, ["something else"]);
+    assert_eq!(report.images[0].id, image.id());
+    let (_, body) = engine.asked.recv().unwrap();
+    let root = Root::new();
+    root.load_file(&source).unwrap();
+    assert!(body == root.save(&["app"]));
+    assert_eq!(report.bytes, body.len() as u64);
+    // And out of the store.
+    let engine = Engine::new(move |stream| status(stream, "200 OK", answer));
+    let mut options = SaveOptions::default();
+    options.format = Format::DockerDaemon;
+    let address = engine.address();
+    root.save_to(&["app"], Target::Daemon(&address), &options)
+        .unwrap();
+    assert!(engine.asked.recv().unwrap().1 == body);
+}
+
+#[test]
+fn a_copy_into_an_engine_that_fails_names_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let address = format!("unix://{}", folder.path().join("none").display());
+    let explained = |address: &EngineAddress| {
+        let mut found = Vec::new();
+        for source in [Image::new(&["one"]), large()] {
+            let error = into_engine(&source.archive(&["app:1"]), address, &()).unwrap_err();
+            let text = causes(&error);
+            let CopyError::Write(WriteError::Engine(error)) = error else {
+                panic!("{text}");
+            };
+            assert!(text.contains(&address.to_string()), "{text}");
+            found.push(error);
+        }
+        found
+    };
+    for error in explained(&address.parse().unwrap()) {
+        assert!(matches!(error, EngineError::Unreachable { .. }), "{error}");
+    }
+    let refused = "{\"errorDetail\":{\"message\":\"no space left\"},\"error\":\"no space left\"}\n";
+    let engine = Engine::new(move |stream| status(stream, "200 OK", refused));
+    let error = into_engine(&large().archive(&["app:1"]), &engine.address(), &()).unwrap_err();
+    assert!(error.to_string().contains("no space left"), "{error}");
+    let engine = Engine::new(|_| {});
+    let error = into_engine(&large().archive(&["app:1"]), &engine.address(), &()).unwrap_err();
+    let hung_up = CopyError::Write(WriteError::Engine(EngineError::HungUp {
+        address: String::new(),
+        source: std::io::ErrorKind::Other.into(),
+    }));
+    assert_eq!(
+        std::mem::discriminant(&error),
+        std::mem::discriminant(&hung_up),
+        "{error}"
+    );
+    // Goes away in the middle.
+    let listener = UnixListener::bind(folder.path().join("sock")).unwrap();
+    let leaving = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let _ = stream.read_exact(&mut [0; 1 << 20]);
+    });
+    let address = format!("unix://{}", folder.path().join("sock").display());
+    let address = address.parse().unwrap();
+    let error = into_engine(&large().archive(&["app:1"]), &address, &()).unwrap_err();
+    leaving.join().unwrap();
+    assert!(
+        matches!(error, CopyError::Write(WriteError::Engine(_))),
+        "{error:?}"
+    );
+}
+
+/// A layer that proves wrong ends the archive without its end, and the engine keeps nothing.
+#[test]
+fn a_copy_that_fails_does_not_end_well() {
+    let image = large();
+    let mut other = image.layers[0].clone();
+    other[600] ^= 1;
+    let manifest = manifest("c.json", &["app:1"], &["layer"]);
+    let archive = tar(&[
+        ("layer", &other),
+        ("c.json", &image.config),
+        ("manifest.json", manifest.as_bytes()),
+    ]);
+    let engine = Engine::new(|stream| status(stream, "200 OK", "{}"));
+    let error = into_engine(&archive, &engine.address(), &()).unwrap_err();
+    assert!(matches!(error, CopyError::DiffId { .. }), "{error:?}");
+    let (_, body) = engine.asked.recv().unwrap();
+    assert!(body.ends_with(b"BROKEN OFF"));
+}
+
+#[test]
+fn a_copy_into_an_engine_that_hangs_can_be_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let _listener = UnixListener::bind(folder.path().join("sock")).unwrap();
+    let address = format!("unix://{}", folder.path().join("sock").display());
+    let source = large().archive(&["app:1"]);
+    let stop = Stop::new();
+    let error = into_engine(&source, &address.parse().unwrap(), &stop).unwrap_err();
+    assert!(matches!(error, CopyError::Cancelled), "{error:?}");
+    assert!(stop.0.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn docker_takes_copies() {
+    let Some(docker) = Docker::start("vfs") else {
+        return;
+    };
+    let address: EngineAddress = docker.host().parse().unwrap();
+    let source = fixture("podman-multi.tar.gz");
+    let report = into_engine(&source, &address, &()).unwrap();
+    for image in &report.images {
+        for name in &image.names {
+            let id = docker.ok(&["images", "-q", "--no-trunc", &name.familiar()]);
+            assert_eq!(id, image.id.to_string());
+        }
+    }
+    docker.ok(&["image", "prune", "-af"]);
+    let damaged = {
+        let image = large();
+        let mut other = image.layers[0].clone();
+        other[600] ^= 1;
+        let manifest = manifest("c.json", &["app:1"], &["layer"]);
+        tar(&[
+            ("layer", &other),
+            ("c.json", &image.config),
+            ("manifest.json", manifest.as_bytes()),
+        ])
+    };
+    into_engine(&damaged, &address, &()).unwrap_err();
+    assert_eq!(docker.ok(&["images", "-aq"]), "");
 }

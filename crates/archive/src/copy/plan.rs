@@ -1,0 +1,139 @@
+//! Which layers are copied: each once, in the order of first use.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use lith_store::{DiffId, ImageId};
+
+use crate::members::Blob;
+use crate::save::{is_signature, layer_sources};
+use crate::source::{LayerData, SourceImage};
+use crate::{ArchiveImage, CopyError, LoadError, SaveError, SaveOptions};
+
+/// The images to be written, and the layers that they need.
+pub(super) struct Plan {
+    images: Vec<ArchiveImage>,
+    layers: Vec<Needed>,
+}
+
+/// A layer to be copied.
+#[derive(Debug, Clone)]
+pub(super) struct Needed {
+    pub(super) diff_id: DiffId,
+    /// What the source calls it.
+    pub(super) name: String,
+    /// Where it is; the source has it.
+    pub(super) data: LayerData,
+    /// What its bytes are as transported, where the source says so.
+    pub(super) blob: Option<Blob>,
+}
+
+impl Plan {
+    pub(super) fn new(
+        images: &[SourceImage],
+        cut_off: Option<u64>,
+        output: &SaveOptions,
+    ) -> Result<Plan, CopyError> {
+        let mut plan = Plan {
+            images: Vec::with_capacity(images.len()),
+            layers: Vec::new(),
+        };
+        let mut numbers = HashMap::new();
+        for image in images {
+            plan.add(image, &mut numbers);
+            plan.images.push(archive_image(image, output)?);
+        }
+        plan.look(images, cut_off)?;
+        Ok(plan)
+    }
+
+    fn add(&mut self, image: &SourceImage, numbers: &mut HashMap<DiffId, usize>) {
+        for layer in &image.layers {
+            let number = *numbers.entry(layer.diff_id).or_insert(self.layers.len());
+            let needed = Needed {
+                diff_id: layer.diff_id,
+                name: layer.name.clone(),
+                data: layer.data,
+                blob: layer.blob,
+            };
+            match self.layers.get_mut(number) {
+                // Another image may know where it is.
+                Some(known) if known.data == LayerData::Absent => *known = needed,
+                Some(_) => {}
+                None => self.layers.push(needed),
+            }
+        }
+    }
+
+    /// Makes sure that every layer can be had, before anything is written.
+    fn look(&self, images: &[SourceImage], cut_off: Option<u64>) -> Result<(), CopyError> {
+        let absent = self.layers.iter();
+        let absent = absent.filter(|layer| layer.data == LayerData::Absent);
+        let absent: HashSet<DiffId> = absent.map(|layer| layer.diff_id).collect();
+        for image in images {
+            let mut listed = HashSet::new();
+            let missing = image.layers.iter().map(|layer| layer.diff_id);
+            let missing = missing.filter(|id| absent.contains(id) && listed.insert(*id));
+            let missing: Vec<DiffId> = missing.collect();
+            return Err(match (missing.first(), cut_off) {
+                (None, _) => continue,
+                (Some(first), Some(offset)) => LoadError::Truncated {
+                    offset,
+                    missing: format!("layer {first}"),
+                }
+                .into(),
+                (Some(_), None) => CopyError::MissingLayers {
+                    image: image.id,
+                    missing,
+                },
+            });
+        }
+        Ok(())
+    }
+
+    pub(super) fn images(&self) -> &[ArchiveImage] {
+        &self.images
+    }
+
+    pub(super) fn layers(&self) -> &[Needed] {
+        &self.layers
+    }
+
+    /// The layers in this order, when one is given.
+    pub(super) fn in_order(&self, order: Option<Vec<DiffId>>) -> Vec<&Needed> {
+        let Some(order) = order else {
+            return self.layers.iter().collect();
+        };
+        let layers: HashMap<DiffId, &Needed> = self
+            .layers
+            .iter()
+            .map(|layer| (layer.diff_id, layer))
+            .collect();
+        let layers = order.iter().filter_map(|diff_id| layers.get(diff_id));
+        layers.copied().collect()
+    }
+}
+
+fn archive_image(image: &SourceImage, output: &SaveOptions) -> Result<ArchiveImage, CopyError> {
+    let signatures = image.extra.iter();
+    let signatures = signatures.filter(|(name, _)| is_signature(name));
+    let signatures: BTreeMap<_, _> = signatures
+        .map(|(name, bytes)| (name.clone(), bytes.clone()))
+        .collect();
+    Ok(ArchiveImage {
+        config: image.config.clone(),
+        names: image.names.clone(),
+        parent: image.parent,
+        layer_sources: sources(&image.id, &image.extra, output)?,
+        manifest: None,
+        index_name: output.index_name.clone(),
+        signatures,
+    })
+}
+
+fn sources(
+    image: &ImageId,
+    extra: &BTreeMap<String, Vec<u8>>,
+    output: &SaveOptions,
+) -> Result<BTreeMap<DiffId, String>, SaveError> {
+    layer_sources(image, extra, output.usual())
+}
