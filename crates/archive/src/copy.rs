@@ -14,6 +14,7 @@ use lith_graph::{Event, Observer};
 use lith_store::{ImageId, Reference};
 use serde::{Serialize, Serializer};
 
+use crate::input::Opened;
 use crate::load::{Choice, rename};
 use crate::save::{adjusted, check, label};
 use crate::sink::{self, ImageSink};
@@ -98,10 +99,12 @@ pub fn copy(
     check(&[], output)?;
     // What is wrong with the target should not show only when a pipe has passed.
     let mut sink = sink::open(target, output, waiting, observer)?;
-    let (source, one) = source.open()?;
+    let Opened { source, one, entry } = source.open()?;
     let mut spool = Spool::new(waiting, observer);
     let ask = Ask {
         images: &options.images,
+        entry: entry.as_deref(),
+        platform: None,
         observer,
     };
     let (described, opener) = source.describe(&mut spool, &ask)?;
@@ -119,6 +122,7 @@ pub fn copy(
     let choice = Choice {
         one: one.as_ref(),
         images: &options.images,
+        platform: None,
     };
     choice.apply(&mut images)?;
     if options.index_name.is_some() {

@@ -7,8 +7,10 @@ use serde::de::IgnoredAny;
 
 use crate::LoadError;
 use crate::docker_archive;
+use crate::docker_dir;
 use crate::json;
 use crate::members::Contents;
+use crate::oci;
 use crate::source::{Ask, Description};
 
 const MANIFEST: &[u8] = b"manifest.json";
@@ -37,11 +39,14 @@ pub(crate) fn describe(
     cut_off: Option<u64>,
     ask: &Ask<'_>,
 ) -> Result<Description, LoadError> {
-    let unsupported = |format| Err(LoadError::Unsupported { format });
+    if ask.entry.is_some() {
+        // An image as the index of a layout calls it: newer docker-archives are layouts, too.
+        return oci::read::describe(contents, ask);
+    }
     match held(contents)? {
         Held::DockerArchive => docker_archive::describe(contents),
-        Held::DockerDir => unsupported("a docker-dir"),
-        Held::Oci => unsupported("an oci-archive"),
+        Held::DockerDir => docker_dir::read::describe(contents, ask),
+        Held::Oci => oci::read::describe(contents, ask),
         Held::DockerV1 => match cut_off {
             None => docker_archive::describe_v1(contents, ask),
             // Nothing else tells whether all folders are there.

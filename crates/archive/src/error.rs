@@ -3,10 +3,12 @@
 //! Names of members come from archives and may hold anything, control characters too: they
 //! are data here, and whoever shows an error escapes them.
 
+mod remove;
+
 use std::io;
 use std::path::PathBuf;
 
-use lith_graph::{DeleteError, GraphError, RegisterError};
+use lith_graph::{GraphError, RegisterError};
 use lith_store::{
     DiffId, ImageError, ImageId, LayerId, NameError, ParseDigestError, ParseReferenceError,
     Reference, RetainError, StoreError,
@@ -16,9 +18,9 @@ use crate::EngineError;
 use crate::FolderError;
 use crate::Format;
 pub use crate::config::ConfigError;
-use crate::oci::DocumentError;
-use crate::prune::PruneReport;
-use crate::remove::RemoveReport;
+use crate::members::BlobError;
+use crate::oci::{DocumentError, Platform};
+pub use remove::RemoveError;
 
 /// Why an archive could not be loaded. The store is as it was before.
 #[derive(Debug, thiserror::Error)]
@@ -146,6 +148,69 @@ pub enum LoadError {
         /// What it is.
         kind: &'static str,
     },
+    /// A manifest or index that cannot be used.
+    #[error("{member} cannot be used")]
+    Manifest {
+        /// The member.
+        member: String,
+        /// Why.
+        source: DocumentError,
+    },
+    /// An index where a manifest was promised, or the other way round.
+    #[error("{member} is {found}, but what lists it says that it is {expected}")]
+    OtherKind {
+        /// The member.
+        member: String,
+        /// What was promised.
+        expected: &'static str,
+        /// What it is.
+        found: &'static str,
+    },
+    /// An OCI layout of another version.
+    #[error("the OCI layout has version {found:?}, which is not read: expected \"1.0.0\"")]
+    LayoutVersion {
+        /// What `oci-layout` says.
+        found: String,
+    },
+    /// A docker-dir of another version.
+    #[error("its file version says {found:?}, expected \"Directory Transport Version: 1.1\"")]
+    DirVersion {
+        /// What the file says.
+        found: String,
+    },
+    /// Nothing that is listed is an image.
+    #[error("there is no image in it{}", crate::error::because(left_out))]
+    NoImages {
+        /// What there is instead.
+        left_out: Vec<String>,
+    },
+    /// An image that is not there for the platform.
+    #[error(
+        "{image} is not there for {wanted}: it is there for {}",
+        crate::error::join(available)
+    )]
+    NoPlatform {
+        /// What it is called.
+        image: String,
+        /// For what it was wanted.
+        wanted: Box<Platform>,
+        /// For what there is one.
+        available: Vec<String>,
+    },
+    /// Bytes that are not what a descriptor says.
+    #[error("{member} is not what its descriptor says")]
+    Blob {
+        /// The member.
+        member: String,
+        /// What is different.
+        source: BlobError,
+    },
+    /// A layer that passed before anything said which digest it should have.
+    #[error("layer {member} passed before its digest was known: load the archive from a file")]
+    Unverified {
+        /// The member.
+        member: String,
+    },
     /// Manifest and config disagree about the number of layers.
     #[error("config {config} has {diff_ids} diff IDs, but its image lists {layers} layers")]
     LayerCount {
@@ -206,6 +271,21 @@ pub enum LoadError {
         image: ImageId,
         /// The layers, bottom first.
         missing: Vec<DiffId>,
+    },
+    /// Layers that neither the archive nor the store has, and that are said to be elsewhere.
+    #[error(
+        "image {image}: neither archive nor store has {}; what the manifest says of other \
+         places ({}) is never fetched",
+        crate::error::join(missing),
+        crate::error::join(urls)
+    )]
+    LayersElsewhere {
+        /// The image.
+        image: ImageId,
+        /// The layers, bottom first.
+        missing: Vec<DiffId>,
+        /// Where they are said to be.
+        urls: Vec<String>,
     },
     /// A layer that was to be made from one of the store, which has it no more, or damaged.
     #[error("layer {member}: the store no longer has {diff_id}, and the archive does not give it")]
@@ -376,6 +456,15 @@ pub enum LoadError {
     /// Somebody asked the work to stop.
     #[error("the work was cancelled")]
     Cancelled,
+}
+
+/// Reasons, as the end of a sentence.
+fn because(reasons: &[String]) -> String {
+    if reasons.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", join(reasons))
+    }
 }
 
 /// What was perhaps meant, as the end of a sentence.
@@ -634,83 +723,6 @@ pub enum WriteError {
         /// The system's reason.
         source: io::Error,
     },
-}
-
-/// Why names or images could not be removed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RemoveError {
-    /// What was asked for is not there, or not clear.
-    #[error(transparent)]
-    Select(#[from] SelectError),
-    /// A name was to be removed, and an ID was given.
-    #[error(
-        "{wanted} is the ID of an image, not a name of it; its names: {}",
-        join(names)
-    )]
-    NotAName {
-        /// What was given.
-        wanted: String,
-        /// The image's names.
-        names: Vec<String>,
-    },
-    /// Asked for by ID, and several names point there.
-    #[error(
-        "image {image} has several names, and all would go with it; force that, or remove them: {}",
-        join(names)
-    )]
-    SeveralNames {
-        /// The image.
-        image: ImageId,
-        /// Its names.
-        names: Vec<String>,
-    },
-    /// It would go while it shows somewhere.
-    #[error(
-        "image {image} is mounted at {}: unmount it first, or force that; its layers then stay \
-         until it is unmounted",
-        join(&places.iter().map(|place| place.display()).collect::<Vec<_>>())
-    )]
-    Mounted {
-        /// The image.
-        image: ImageId,
-        /// Where.
-        places: Vec<PathBuf>,
-    },
-    /// Something failed, or somebody asked the work to stop, after the first step.
-    #[error("stopped before all was done")]
-    Stopped {
-        /// What was done until then.
-        done: Box<RemoveReport>,
-        /// Why it was not all.
-        source: Box<RemoveError>,
-    },
-    /// As [`RemoveError::Stopped`], when everything that nobody needs was to go.
-    #[error("stopped before all was done")]
-    Pruned {
-        /// What was done until then.
-        done: Box<PruneReport>,
-        /// Why it was not all.
-        source: Box<RemoveError>,
-    },
-    /// Somebody asked the work to stop.
-    #[error("the work was cancelled")]
-    Cancelled,
-    /// The graph's reason.
-    #[error(transparent)]
-    Graph(#[from] GraphError),
-    /// A layer could not be deleted.
-    #[error(transparent)]
-    Delete(#[from] DeleteError),
-    /// An image could not be removed.
-    #[error(transparent)]
-    Image(#[from] ImageError),
-    /// A name could not be removed.
-    #[error(transparent)]
-    Name(#[from] NameError),
-    /// The store's reason.
-    #[error(transparent)]
-    Store(#[from] StoreError),
 }
 
 /// Lists things in an error text.

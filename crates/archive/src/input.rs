@@ -21,6 +21,8 @@ pub enum Input {
     Stream(Box<dyn Read + Send>),
     /// One image of an archive in a file.
     OneOf(PathBuf, Wanted),
+    /// One image of an OCI layout in a file or a folder, as the layout's index calls it.
+    Entry(PathBuf, String),
     /// podman's store.
     ContainersStorage(ContainersStorage),
     /// docker's store.
@@ -28,6 +30,14 @@ pub enum Input {
     /// A running engine.
     #[cfg(feature = "daemon")]
     Daemon(Daemon),
+}
+
+/// A source, and which of its images is meant.
+pub(crate) struct Opened {
+    pub(crate) source: Box<dyn ImageSource>,
+    pub(crate) one: Option<Wanted>,
+    /// As an OCI layout's index calls it.
+    pub(crate) entry: Option<String>,
 }
 
 /// What is meant by locations that leave it open.
@@ -54,16 +64,26 @@ impl Input {
         let unsupported = |format| Err(LoadError::Unsupported { format });
         match location {
             Location::Standard => Ok(Input::Stream(Box::new(io::stdin()))),
-            Location::Path(path) | Location::DockerArchive { path, name: None } => {
-                Ok(Input::File(path))
+            Location::Path(path)
+            | Location::DockerArchive { path, name: None }
+            | Location::OciArchive { path, name: None }
+            | Location::OciDir {
+                dir: path,
+                name: None,
             }
+            | Location::DockerDir { dir: path } => Ok(Input::File(path)),
             Location::DockerArchive {
                 path,
                 name: Some(name),
             } => Ok(Input::OneOf(path, name)),
-            Location::OciArchive { .. } => unsupported("an oci-archive"),
-            Location::OciDir { .. } => unsupported("an OCI layout"),
-            Location::DockerDir { .. } => unsupported("a docker-dir"),
+            Location::OciArchive {
+                path,
+                name: Some(name),
+            }
+            | Location::OciDir {
+                dir: path,
+                name: Some(name),
+            } => Ok(Input::Entry(path, name)),
             #[cfg(feature = "daemon")]
             Location::Daemon { name: image } => {
                 let address = match &defaults.engine {
@@ -88,16 +108,25 @@ impl Input {
     }
 
     /// Opens it; the image that is wanted of it is still to be chosen.
-    pub(crate) fn open(self) -> Result<(Box<dyn ImageSource>, Option<Wanted>), LoadError> {
-        Ok(match self {
-            Input::Stream(stream) => (by_content(stream)?, None),
-            Input::File(path) => (open_file(&path)?, None),
-            Input::OneOf(path, wanted) => (open_file(&path)?, Some(wanted)),
-            Input::ContainersStorage(storage) => (Box::new(storage), None),
-            Input::DockerStore(store) => (Box::new(store), None),
+    pub(crate) fn open(self) -> Result<Opened, LoadError> {
+        let (mut one, mut entry) = (None, None);
+        let source: Box<dyn ImageSource> = match self {
+            Input::Stream(stream) => by_content(stream)?,
+            Input::File(path) => open_file(&path)?,
+            Input::OneOf(path, wanted) => {
+                one = Some(wanted);
+                open_file(&path)?
+            }
+            Input::Entry(path, name) => {
+                entry = Some(name);
+                open_file(&path)?
+            }
+            Input::ContainersStorage(storage) => Box::new(storage),
+            Input::DockerStore(store) => Box::new(store),
             #[cfg(feature = "daemon")]
-            Input::Daemon(daemon) => (Box::new(daemon), None),
-        })
+            Input::Daemon(daemon) => Box::new(daemon),
+        };
+        Ok(Opened { source, one, entry })
     }
 }
 

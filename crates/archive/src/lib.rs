@@ -46,6 +46,7 @@ mod images;
 mod input;
 mod json;
 mod kept;
+mod list;
 mod load;
 mod location;
 mod members;
@@ -75,6 +76,7 @@ pub use format::{DockerLayout, Format, ParseFormatError, ParseLayoutError, Targe
 pub use images::ArchiveImage;
 pub use input::{Defaults, Input};
 pub use kept::{Because, Item, Kept};
+pub use list::{ListedImage, ListedLayer, Listing, list};
 pub use load::{LoadOptions, LoadReport, LoadedImage, load};
 pub use location::{Location, LocationError, StorageSpec, Wanted};
 pub use members::BlobError;

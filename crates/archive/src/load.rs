@@ -7,6 +7,7 @@ mod place;
 mod plan;
 mod report;
 mod shelf;
+mod transport;
 mod work;
 
 use std::time::Instant;
@@ -14,6 +15,8 @@ use std::time::Instant;
 use lith_graph::{Event, Graph, Observer};
 use lith_store::{EventKind, ImageRecord, NewImage, Reference, Session};
 
+use crate::input::Opened;
+use crate::oci::Platform;
 use crate::source::{Ask, Description, SourceImage};
 use crate::{Input, LoadError};
 pub(crate) use choose::is_called;
@@ -33,6 +36,9 @@ pub struct LoadOptions {
     pub name: Option<Reference>,
     /// Further names, for an archive with one image.
     pub tags: Vec<Reference>,
+    /// Only images for this platform, and of each image for several that one; this machine's
+    /// where there are several and nothing is said.
+    pub platform: Option<Platform>,
     /// Leaves names alone that point to other images already.
     pub no_clobber: bool,
 }
@@ -88,14 +94,17 @@ impl Work<'_> {
     fn load(&self, source: Input) -> Result<LoadReport, LoadError> {
         let since = Instant::now();
         let (graph, session, observer) = (self.graph, self.session, self.observer);
-        let (source, one) = source.open()?;
+        let Opened { source, one, entry } = source.open()?;
         let choice = Choice {
             one: one.as_ref(),
             images: &self.options.images,
+            platform: self.options.platform.as_ref(),
         };
         let mut passing = Passing::new(graph, session, observer, choice);
         let ask = Ask {
             images: &self.options.images,
+            entry: entry.as_deref(),
+            platform: self.options.platform.as_ref(),
             observer,
         };
         let (described, opener) = source.describe(&mut passing, &ask)?;
@@ -117,6 +126,7 @@ impl Work<'_> {
         let passage = passing.finish()?;
         let mut placer = Placer::new(graph, session, observer, &*opener, passage, cut_off);
         let stacks = placer.place(&images)?;
+        warnings.extend(placer.into_warnings());
         let mut new = Vec::with_capacity(images.len());
         for (image, stack) in images.into_iter().zip(&stacks) {
             new.push(self.new_image(image, stack, &mut warnings)?);
@@ -154,7 +164,7 @@ impl Work<'_> {
         let record = ImageRecord {
             id: image.id,
             config: image.config,
-            manifest: None,
+            manifest: image.manifest.map(|manifest| manifest.bytes),
             layers: stack.layers.clone(),
             parent: image.parent,
             created: image.facts.created,

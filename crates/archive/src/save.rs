@@ -78,6 +78,7 @@ pub fn save(
     check(&labels.collect::<Vec<_>>(), options)?;
     let mut warnings = Vec::new();
     let options = &adjusted(options, &mut warnings);
+    warnings.extend(dropped_signatures(&images, options.format));
     let sink = sink::open(target, options, selection.staging(), observer)?;
     let mut work = Work {
         graph,
@@ -363,6 +364,22 @@ impl Work<'_> {
         });
         Ok(written)
     }
+}
+
+/// Says of which images signatures are not written, since the format has no place for them.
+fn dropped_signatures(images: &[SelectedImage], format: Format) -> Vec<String> {
+    let count = |image: &SelectedImage| {
+        let names = image.record.extra.keys();
+        names.filter(|name| is_signature(name)).count()
+    };
+    let signed = images.iter().filter(|_| format != Format::DockerDir);
+    let signed = signed.filter(|image| count(image) > 0);
+    signed
+        .map(|image| {
+            let (number, id) = (count(image), image.record.id);
+            format!("{number} signatures of {id} are left out: {format} has no place for them")
+        })
+        .collect()
 }
 
 /// True for the name of a signature in a docker-dir.

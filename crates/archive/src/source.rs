@@ -6,13 +6,15 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
+use std::sync::Arc;
 
 use lith_graph::Observer;
-use lith_store::{DiffId, ImageId, Reference};
+use lith_store::{DiffId, Digest, ImageId, Reference};
 
 use crate::LoadError;
 use crate::config::ConfigFacts;
 use crate::members::Blob;
+use crate::oci::{MediaType, Platform};
 
 /// Images in some format, from anywhere.
 pub(crate) trait ImageSource {
@@ -32,6 +34,10 @@ pub(crate) struct Ask<'a> {
     /// The only images that matter, by name or ID; all do when there are none. A source need
     /// not look into others, but may.
     pub(crate) images: &'a [String],
+    /// The only image that matters, as an OCI layout's index calls it.
+    pub(crate) entry: Option<&'a str>,
+    /// For which platform an image is to be where there are several; this machine's by default.
+    pub(crate) platform: Option<&'a Platform>,
     /// Says when waiting is to end.
     pub(crate) observer: &'a dyn Observer,
 }
@@ -105,6 +111,27 @@ pub(crate) struct SourceImage {
     pub(crate) parent: Option<ImageId>,
     /// Further documents to be kept with the image, by file name.
     pub(crate) extra: BTreeMap<String, Vec<u8>>,
+    pub(crate) manifest: Option<SourceManifest>,
+    /// The platform that an index says it is for, which goes before what the config says.
+    pub(crate) platform: Option<Platform>,
+}
+
+impl SourceImage {
+    /// What it is for.
+    pub(crate) fn platform(&self) -> Option<Platform> {
+        self.platform
+            .clone()
+            .or_else(|| Platform::of_config(&self.facts))
+    }
+}
+
+/// The manifest that an image came with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SourceManifest {
+    /// Byte for byte.
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) media_type: MediaType,
+    pub(crate) digest: Digest,
 }
 
 /// One layer of an image of a source.
@@ -114,9 +141,24 @@ pub(crate) struct SourceLayer {
     /// What the source calls it.
     pub(crate) name: String,
     pub(crate) data: LayerData,
-    /// What its bytes must be as transported, where the source says so; those of a layer that
-    /// is there are checked while they are read, one that passed was checked by its source.
-    pub(crate) blob: Option<Blob>,
+    /// Bytes as transported, where that is known.
+    pub(crate) size: Option<u64>,
+    /// What is said of its bytes as they are transported. Those of a layer that is there are
+    /// checked while they are read, one that passed was checked by its source.
+    pub(crate) blob: Option<Arc<SourceBlob>>,
+}
+
+/// What a source says of the bytes of a layer.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct SourceBlob {
+    /// What is transported must be this.
+    pub(crate) expected: Blob,
+    /// What it is said to be; content may say otherwise.
+    pub(crate) media_type: MediaType,
+    /// Where else the layer can be had. Never fetched.
+    pub(crate) urls: Vec<String>,
+    /// The bytes, when the manifest itself has them.
+    pub(crate) inline: Option<Vec<u8>>,
 }
 
 /// Where a layer's bytes are.

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use lith_archive::oci::Platform;
 use lith_archive::{DockerLayout, Format, LayerCompression};
 
 /// Keeps container images as layered file trees and gives every byte back.
@@ -97,6 +98,9 @@ pub(crate) struct JsonArgs {
 const SOURCES: &str = "\
 A SOURCE is a path, whose content decides what it is, or one of
   docker-archive:PATH[:NAME]                  an archive, and one of its images
+  oci-archive:PATH[:NAME]                     a tar of an OCI layout, and one of its images
+  oci:DIR[:NAME]                              an OCI layout, and one of its images
+  dir:DIR                                     a folder with one manifest and its blobs
   containers-storage:[[DRIVER@ROOT+RUN]]NAME  podman's store; all of it without a NAME
   docker-store:ROOT[:NAME]                    docker's store, usually at /var/lib/docker
   docker-daemon:NAME                          a running engine, where DOCKER_HOST says
@@ -114,6 +118,13 @@ pub(crate) struct LoadArgs {
     /// Give the loaded image this name, too
     #[arg(long, value_name = "NAME")]
     pub(crate) tag: Vec<String>,
+    /// Load only images for this platform, as linux/arm64 or linux/arm/v7; of an image for
+    /// several it is this machine's that is loaded otherwise
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    pub(crate) platform: Option<Platform>,
+    /// Only print what would be loaded; the store is not touched
+    #[arg(long, conflicts_with_all = ["tag", "no_clobber"])]
+    pub(crate) list: bool,
     /// Leave names that are taken as they are
     #[arg(long)]
     pub(crate) no_clobber: bool,

@@ -53,7 +53,7 @@ impl Plan {
                 diff_id: layer.diff_id,
                 name: layer.name.clone(),
                 data: layer.data,
-                blob: layer.blob,
+                blob: layer.blob.as_ref().map(|blob| blob.expected),
             };
             match self.layers.get_mut(number) {
                 // Another image may know where it is.
@@ -124,7 +124,10 @@ fn archive_image(image: &SourceImage, output: &SaveOptions) -> Result<ArchiveIma
         names: image.names.clone(),
         parent: image.parent,
         layer_sources: sources(&image.id, &image.extra, output)?,
-        manifest: None,
+        manifest: image
+            .manifest
+            .as_ref()
+            .map(|manifest| manifest.bytes.clone()),
         index_name: output.index_name.clone(),
         signatures,
     })

@@ -107,6 +107,8 @@ impl Describer<'_> {
             extra: layer_sources(&item.layer_sources.unwrap_or_default(), &facts)?,
             config: config.bytes,
             facts,
+            manifest: None,
+            platform: None,
         })
     }
 
@@ -157,6 +159,7 @@ impl Describer<'_> {
                 diff_id,
                 name: path.to_owned(),
                 data: LayerData::Absent,
+                size: None,
                 blob: None,
             });
         };
@@ -173,6 +176,7 @@ impl Describer<'_> {
             diff_id,
             name,
             data: found.data,
+            size: Some(found.size),
             blob: None,
         })
     }

@@ -262,6 +262,7 @@ impl Describer<'_> {
                 diff_id: *diff_id,
                 name: text(&layer.member),
                 data: layer.data,
+                size: Some(layer.size),
                 blob: None,
             })
             .collect();
@@ -285,6 +286,8 @@ impl Describer<'_> {
             layers,
             parent,
             extra: BTreeMap::new(),
+            manifest: None,
+            platform: None,
         })
     }
 

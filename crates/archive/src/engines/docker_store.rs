@@ -226,6 +226,8 @@ impl Found<'_> {
             config,
             facts,
             extra: BTreeMap::new(),
+            manifest: None,
+            platform: None,
         })
     }
 
@@ -244,6 +246,7 @@ impl Found<'_> {
                     diff_id: *diff_id,
                     name,
                     data: LayerData::There(key),
+                    size: None,
                     blob: None,
                 })
             })

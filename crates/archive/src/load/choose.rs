@@ -6,6 +6,7 @@ use lith_store::{ImageId, Reference};
 
 use crate::LoadError;
 use crate::location::{Candidate, Wanted};
+use crate::oci::Platform;
 use crate::source::SourceImage;
 
 /// What is to be loaded of a source.
@@ -15,6 +16,8 @@ pub(crate) struct Choice<'a> {
     pub(crate) one: Option<&'a Wanted>,
     /// The images that the command names; all when there are none.
     pub(crate) images: &'a [String],
+    /// The platform that images must be for.
+    pub(crate) platform: Option<&'a Platform>,
 }
 
 impl Choice<'_> {
@@ -23,8 +26,29 @@ impl Choice<'_> {
         if let Some(wanted) = self.one {
             choose_one(images, wanted)?;
         }
-        choose(images, self.images)
+        choose(images, self.images)?;
+        match self.platform {
+            Some(platform) => choose_platform(images, platform),
+            None => Ok(()),
+        }
     }
+}
+
+fn choose_platform(images: &mut Vec<SourceImage>, wanted: &Platform) -> Result<(), LoadError> {
+    let fits = |image: &SourceImage| image.platform().is_some_and(|own| own.fits(wanted));
+    if !images.is_empty() && !images.iter().any(fits) {
+        let shown = |image: &SourceImage| match image.platform() {
+            Some(platform) => format!("{platform} ({})", label(image)),
+            None => format!("nothing that is said ({})", label(image)),
+        };
+        return Err(LoadError::NoPlatform {
+            image: "an image".into(),
+            wanted: Box::new(wanted.clone()),
+            available: images.iter().map(shown).collect(),
+        });
+    }
+    images.retain(fits);
+    Ok(())
 }
 
 fn choose_one(images: &mut Vec<SourceImage>, wanted: &Wanted) -> Result<(), LoadError> {
@@ -55,13 +79,16 @@ fn choose_one(images: &mut Vec<SourceImage>, wanted: &Wanted) -> Result<(), Load
 }
 
 fn not_in_archive(images: &[SourceImage], wanted: &str) -> LoadError {
-    let names = images.iter().map(|image| match image.names.first() {
-        Some(name) => name.familiar(),
-        None => image.id.to_string(),
-    });
     LoadError::NotInArchive {
         wanted: wanted.to_owned(),
-        available: names.collect(),
+        available: images.iter().map(label).collect(),
+    }
+}
+
+fn label(image: &SourceImage) -> String {
+    match image.names.first() {
+        Some(name) => name.familiar(),
+        None => image.id.to_string(),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io::{self, ErrorKind, Read};
 
+use lith_graph::compression::{self, Compression};
 use lith_graph::{Graph, Observer, RegisterError, Registered, StagedLayer};
 use lith_store::{DiffId, LayerId, RetainError, Session};
 
@@ -10,7 +11,7 @@ use super::choose::Choice;
 use super::early::Early;
 use crate::LoadError;
 use crate::error::text;
-use crate::members;
+use crate::members::{self, read_full};
 use crate::source::{PassingLayers, SourceImage, Taken, Ticket};
 
 /// What became of a member that passed.
@@ -39,6 +40,8 @@ impl Passed {
 /// What passed, by ticket, and those layers that have their places already.
 pub(super) struct Passage {
     pub(super) passed: Vec<Passed>,
+    /// How they are compressed, by ticket.
+    pub(super) compressions: Vec<Compression>,
     pub(super) early: HashMap<LayerId, Registered>,
 }
 
@@ -50,6 +53,7 @@ pub(super) struct Passing<'a> {
     /// Which images are to be loaded.
     wanted: Choice<'a>,
     passed: Vec<Passed>,
+    compressions: Vec<Compression>,
     early: Option<Early<'a>>,
 }
 
@@ -66,6 +70,7 @@ impl<'a> Passing<'a> {
             observer,
             wanted,
             passed: Vec::new(),
+            compressions: Vec::new(),
             early: None,
         }
     }
@@ -75,8 +80,11 @@ impl<'a> Passing<'a> {
             Some(early) => early.finish(&mut self.passed)?,
             None => HashMap::new(),
         };
-        let passed = self.passed;
-        Ok(Passage { passed, early })
+        Ok(Passage {
+            passed: self.passed,
+            compressions: self.compressions,
+            early,
+        })
     }
 
     fn judge(&self, member: &[u8], content: &mut (dyn Read + Send)) -> Result<Passed, LoadError> {
@@ -135,8 +143,17 @@ impl<'a> Passing<'a> {
 }
 
 impl PassingLayers for Passing<'_> {
-    fn take(&mut self, member: &[u8], content: &mut (dyn Read + Send)) -> Result<Taken, LoadError> {
-        let mut passed = self.judge(member, content)?;
+    fn take(
+        &mut self,
+        member: &[u8],
+        mut content: &mut (dyn Read + Send),
+    ) -> Result<Taken, LoadError> {
+        let mut head = [0; compression::HEAD_LEN];
+        // What cannot be read is told by whoever reads the archive.
+        let read = read_full(&mut content, &mut head).unwrap_or(0);
+        let head = head.get(..read).unwrap_or_default();
+        let mut passed = self.judge(member, &mut head.chain(content))?;
+        self.compressions.push(compression::detect(head));
         let diff_id = passed.diff_id();
         let ticket = Ticket(self.passed.len());
         if let Some(early) = &mut self.early {

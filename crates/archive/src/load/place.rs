@@ -1,18 +1,19 @@
 //! Gives every layer of the images to be loaded its place in the graph.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use lith_graph::{Graph, Observer, RegisterError, Registered, StagedLayer};
+use lith_graph::compression::Compression;
+use lith_graph::{Event, Graph, Observer, RegisterError, Registered, StagedLayer};
 use lith_store::{DiffId, LayerId, LayerRecord, RetainError, Session};
 
 use super::passing::{Passage, Passed};
 use super::plan::{Place, Plan};
 use super::shelf::{self, Batch, Shelf};
+use super::transport::{Transport, mismatch};
 use super::work::{Hands, Work};
 use crate::LoadError;
-use crate::members::Verified;
-use crate::source::{LayerData, LayerOpener, SourceImage, Ticket};
+use crate::source::{LayerBytes, LayerData, LayerOpener, SourceImage, Ticket};
 
 /// The layers of one image in the store.
 #[derive(Default)]
@@ -34,9 +35,13 @@ pub(super) struct Placer<'a> {
     observer: &'a dyn Observer,
     opener: &'a dyn LayerOpener,
     passed: Vec<Passed>,
+    /// How those that passed are compressed.
+    compressions: Vec<Compression>,
     /// Layers that were published while the source passed.
     early: HashMap<LayerId, Registered>,
     cut_off: Option<u64>,
+    /// What the user should know.
+    warnings: Mutex<Vec<String>>,
 }
 
 impl<'a> Placer<'a> {
@@ -48,16 +53,35 @@ impl<'a> Placer<'a> {
         passage: Passage,
         cut_off: Option<u64>,
     ) -> Self {
-        let Passage { passed, early } = passage;
+        let Passage {
+            passed,
+            compressions,
+            early,
+        } = passage;
         Placer {
             graph,
             session,
             observer,
             opener,
             passed,
+            compressions,
             early,
             cut_off,
+            warnings: Mutex::default(),
         }
+    }
+
+    /// What the user should know, and was told already.
+    pub(super) fn into_warnings(self) -> Vec<String> {
+        self.warnings
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn warn(&self, message: String) {
+        self.observer.event(&Event::Warning { message: &message });
+        let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+        warnings.push(message);
     }
 
     /// Places the layers of all images; the result has one stack for each.
@@ -92,6 +116,7 @@ impl<'a> Placer<'a> {
         let mut looked = HashSet::new();
         for (image, stack) in images.iter().zip(plan.stacks()) {
             let mut missing: Vec<DiffId> = Vec::new();
+            let mut urls = Vec::new();
             let mut listed = HashSet::new();
             for number in stack.iter().filter(|number| looked.insert(**number)) {
                 let Some(place) = plan.places().get(*number) else {
@@ -100,6 +125,8 @@ impl<'a> Placer<'a> {
                 let found = there.contains_key(&place.id()) || self.can_be_had(place)?;
                 if !found && listed.insert(place.diff_id) {
                     missing.push(place.diff_id);
+                    let elsewhere = place.blob.iter().flat_map(|blob| &blob.urls);
+                    urls.extend(elsewhere.cloned());
                 }
             }
             match (missing.first(), self.cut_off) {
@@ -112,7 +139,14 @@ impl<'a> Placer<'a> {
                 }
                 (Some(_), None) => {
                     let image = image.id;
-                    return Err(LoadError::MissingLayers { image, missing });
+                    return Err(match urls.is_empty() {
+                        true => LoadError::MissingLayers { image, missing },
+                        false => LoadError::LayersElsewhere {
+                            image,
+                            missing,
+                            urls,
+                        },
+                    });
                 }
             }
         }
@@ -122,6 +156,7 @@ impl<'a> Placer<'a> {
     fn can_be_had(&mut self, place: &Place) -> Result<bool, LoadError> {
         match place.data {
             LayerData::There(_) => Ok(true),
+            LayerData::Absent if place.is_inline() => Ok(true),
             LayerData::Absent => self.hold_diff(&place.diff_id),
             LayerData::Passed(Ticket(ticket)) => {
                 let passed = self.passed.get_mut(ticket);
@@ -134,6 +169,12 @@ impl<'a> Placer<'a> {
                         member: place.name.clone(),
                         actual: place.diff_id,
                     });
+                }
+                if let (Some(blob), Some(found)) =
+                    (&place.blob, self.compressions.get(ticket).copied())
+                    && let Some(message) = mismatch(blob, found, &place.name)
+                {
+                    self.warn(message);
                 }
                 Ok(true)
             }
@@ -188,28 +229,42 @@ impl<'a> Placer<'a> {
             member: member.to_owned(),
         };
         let place = plan.places().get(number).ok_or_else(|| not_a_layer(""))?;
-        let staged = match place.data {
-            LayerData::There(key) => {
-                let mut bytes = self.opener.open(key, self.observer)?;
-                if let Some(blob) = place.blob {
-                    bytes = Box::new(Verified::new(bytes, blob));
-                }
-                let diff_id = Some(&place.diff_id);
-                self.graph
-                    .stage(self.session, &mut *bytes, diff_id, self.observer)
-                    .map(Some)
+        let inline = place.blob.as_ref().and_then(|blob| blob.inline.as_deref());
+        let staged = match (place.data, inline) {
+            (LayerData::There(key), _) => {
+                Some(self.read(place, self.opener.open(key, self.observer)?)?)
             }
-            LayerData::Passed(_) | LayerData::Absent => {
-                let descriptor = plan.descriptor(place);
-                self.graph
-                    .stage_from_known(self.session, &descriptor, self.observer)
-            }
+            (LayerData::Absent, Some(inline)) => Some(self.read(place, Box::new(inline))?),
+            _ => self
+                .graph
+                .stage_from_known(self.session, &plan.descriptor(place), self.observer)
+                .map_err(|source| self.refused(&place.name, source))?,
         };
-        let staged = staged.map_err(|source| self.refused(&place.name, source))?;
         staged.ok_or_else(|| LoadError::LayerGone {
             member: place.name.clone(),
             diff_id: place.diff_id,
         })
+    }
+
+    /// Reads a layer from the source; it must be all that the source says of it.
+    fn read(&self, place: &Place, bytes: LayerBytes<'_>) -> Result<StagedLayer, LoadError> {
+        let mut transport = Transport::new(bytes, place.blob.as_deref());
+        let diff_id = Some(&place.diff_id);
+        let staged = self
+            .graph
+            .stage(self.session, &mut transport, diff_id, self.observer);
+        if self.observer.cancelled() {
+            return Err(LoadError::Cancelled);
+        }
+        let told = transport.finish(&place.name);
+        let told = told.map_err(|source| LoadError::Blob {
+            member: place.name.clone(),
+            source,
+        })?;
+        if let Some(message) = told {
+            self.warn(message);
+        }
+        staged.map_err(|source| self.refused(&place.name, source))
     }
 
     fn refused(&self, member: &str, source: RegisterError) -> LoadError {

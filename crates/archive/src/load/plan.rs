@@ -1,12 +1,12 @@
 //! Which layers images need: each chain once, parents before children.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use lith_graph::Descriptor;
 use lith_store::{ChainId, DiffId, LayerId};
 
-use crate::members::Blob;
-use crate::source::{LayerData, SourceImage};
+use crate::source::{LayerData, SourceBlob, SourceImage};
 
 /// The layers that images need, numbered in the order of first need.
 pub(super) struct Plan {
@@ -24,7 +24,7 @@ pub(super) struct Place {
     /// What the source calls the layer, and where it has the bytes.
     pub(super) name: String,
     pub(super) data: LayerData,
-    pub(super) blob: Option<Blob>,
+    pub(super) blob: Option<Arc<SourceBlob>>,
 }
 
 impl Plan {
@@ -49,9 +49,9 @@ impl Plan {
             let number = *numbers.entry(chain).or_insert(self.places.len());
             match self.places.get_mut(number) {
                 // Another image's manifest may know where it is.
-                Some(place) if place.data == LayerData::Absent => {
+                Some(place) if place.data == LayerData::Absent && !place.is_inline() => {
                     place.data = layer.data;
-                    place.blob = layer.blob;
+                    place.blob.clone_from(&layer.blob);
                     place.name.clone_from(&layer.name);
                 }
                 Some(_) => {}
@@ -63,7 +63,7 @@ impl Plan {
                         diff_id: layer.diff_id,
                         name: layer.name.clone(),
                         data: layer.data,
-                        blob: layer.blob,
+                        blob: layer.blob.clone(),
                     });
                     if let Some(parent) = parent.and_then(|parent| self.places.get_mut(parent)) {
                         parent.children.push(number);
@@ -94,6 +94,11 @@ impl Plan {
 }
 
 impl Place {
+    /// True when the manifest itself has the bytes.
+    pub(super) fn is_inline(&self) -> bool {
+        self.blob.as_ref().is_some_and(|blob| blob.inline.is_some())
+    }
+
     pub(super) fn id(&self) -> LayerId {
         LayerId::from(&self.chain)
     }

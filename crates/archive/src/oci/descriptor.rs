@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use lith_store::Digest;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -37,6 +39,9 @@ pub struct Descriptor {
     /// What it is when it is no image.
     #[serde(default)]
     pub artifact_type: Option<String>,
+    /// The bytes themselves, in base64, when they are few.
+    #[serde(default)]
+    pub data: Option<String>,
 }
 
 /// Go writes empty lists and maps as null.
@@ -68,7 +73,15 @@ impl Descriptor {
             annotations: BTreeMap::new(),
             platform: None,
             artifact_type: None,
+            data: None,
         }
+    }
+
+    /// The bytes that stand in the descriptor itself, when they are those that it describes.
+    pub(crate) fn inline(&self) -> Option<Vec<u8>> {
+        let bytes = BASE64.decode(self.data.as_ref()?).ok()?;
+        let right = bytes.len() as u64 == self.size && Digest::of(&bytes) == self.digest;
+        right.then_some(bytes)
     }
 
     /// The descriptor as JSON, members in the order of the specification.
@@ -91,6 +104,9 @@ impl Descriptor {
         if let Some(artifact_type) = &self.artifact_type {
             members.push(("artifactType", json::string(artifact_type)));
         }
+        if let Some(data) = &self.data {
+            members.push(("data", json::string(data)));
+        }
         json::object(members)
     }
 }
@@ -101,4 +117,26 @@ pub(super) fn strings(map: &BTreeMap<String, String>) -> String {
         map.iter()
             .map(|(key, value)| (key.as_str(), json::string(value))),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inline_bytes_count_only_when_they_are_right() {
+        let mut descriptor = Descriptor::new(MediaType::OciConfig, Digest::of(b"{}"), 2);
+        assert_eq!(descriptor.inline(), None);
+        descriptor.data = Some("e30=".into());
+        assert_eq!(descriptor.inline().as_deref(), Some(&b"{}"[..]));
+        let read: Descriptor = json::parse_object(descriptor.to_json().as_bytes()).unwrap();
+        assert_eq!(read, descriptor);
+        for wrong in ["", "e30", "!!!!", "W10="] {
+            descriptor.data = Some(wrong.into());
+            assert_eq!(descriptor.inline(), None, "{wrong}");
+        }
+        descriptor.data = Some("e30=".into());
+        descriptor.size = 3;
+        assert_eq!(descriptor.inline(), None);
+    }
 }

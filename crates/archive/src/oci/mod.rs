@@ -7,6 +7,7 @@ mod descriptor;
 mod document;
 mod media_type;
 mod platform;
+pub(crate) mod read;
 pub(crate) mod write;
 
 pub use descriptor::{Descriptor, IMAGE_NAME, REF_NAME};

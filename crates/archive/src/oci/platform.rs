@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::Deserialize;
 
+use crate::config::ConfigFacts;
 use crate::json;
 
 /// A platform, as documents write it and as people do: `linux/arm64/v8`.
@@ -41,6 +42,17 @@ impl Platform {
         Platform::named(std::env::consts::OS, std::env::consts::ARCH, None)
     }
 
+    /// The platform that a config says it is for.
+    pub(crate) fn of_config(facts: &ConfigFacts) -> Option<Platform> {
+        Some(Platform {
+            architecture: facts.architecture.clone()?,
+            os: facts.os.clone()?,
+            variant: facts.variant.clone(),
+            os_version: None,
+            os_features: None,
+        })
+    }
+
     /// A platform by names that may be those of other tools: `x86_64` is `amd64`.
     fn named(os: &str, architecture: &str, variant: Option<&str>) -> Platform {
         let (architecture, implied) = match architecture.to_ascii_lowercase().as_str() {
@@ -65,19 +77,53 @@ impl Platform {
         }
     }
 
-    /// True when an image for `self` is one for `wanted`.
-    ///
-    /// A variant that `wanted` does not name fits whatever it is; `v8` is what 64-bit ARM is
-    /// without saying so.
+    /// True when an image for `self` runs where one for `wanted` does.
     pub fn fits(&self, wanted: &Platform) -> bool {
-        let variant = |platform: &Platform| match platform.variant.as_deref() {
-            None | Some("") if platform.architecture == "arm64" => Some("v8".to_owned()),
-            None | Some("") => None,
-            Some(variant) => Some(variant.to_owned()),
+        self.rank(wanted).is_some()
+    }
+
+    /// How well an image for `self` serves as one for `wanted`, 0 being best; none when it does
+    /// not.
+    ///
+    /// As in podman: a variant also runs what is for lower ones, and images that name none come
+    /// last. Who names no variant gets the usual one first, then the others from the highest.
+    pub fn rank(&self, wanted: &Platform) -> Option<usize> {
+        if self.os != wanted.os || self.architecture != wanted.architecture {
+            return None;
+        }
+        let order: &[&str] = match self.architecture.as_str() {
+            "amd64" => &["v4", "v3", "v2", "v1"],
+            "arm" => &["v8", "v7", "v6", "v5"],
+            "arm64" => &["v9", "v8"],
+            _ => &[],
         };
-        self.os == wanted.os
-            && self.architecture == wanted.architecture
-            && (wanted.variant.is_none() || variant(self) == variant(wanted))
+        let (own, wished) = (self.variant_or_usual(), wanted.variant_or_usual());
+        if own == wished {
+            return Some(0);
+        }
+        let place = |variant: &str| order.iter().position(|other| *other == variant);
+        match (place(own), place(wished)) {
+            (Some(own), Some(wished)) if own > wished => Some(own - wished),
+            (Some(own), _) if wanted.names_no_variant() => Some(order.len() + own),
+            _ if wanted.names_no_variant() => Some(2 * order.len() + 1),
+            _ if self.names_no_variant() => Some(2 * order.len() + 2),
+            _ => None,
+        }
+    }
+
+    fn names_no_variant(&self) -> bool {
+        self.variant.as_deref().is_none_or(str::is_empty)
+    }
+
+    /// The variant, or the one that is meant by naming none.
+    fn variant_or_usual(&self) -> &str {
+        match (self.variant.as_deref(), self.architecture.as_str()) {
+            (None | Some(""), "amd64") => "v1",
+            (None | Some(""), "arm") => "v7",
+            (None | Some(""), "arm64") => "v8",
+            (Some("8"), "arm64") => "v8",
+            (variant, _) => variant.unwrap_or_default(),
+        }
     }
 
     /// True for what is no image to be run: attestations are listed with this platform.
@@ -166,9 +212,40 @@ mod tests {
         assert!(fits("linux/arm64/v8", "linux/arm64"));
         assert!(fits("linux/arm/v7", "linux/arm"));
         assert!(!fits("linux/arm/v7", "linux/arm/v6"));
-        assert!(!fits("linux/arm", "linux/arm/v6"));
+        assert!(!fits("linux/arm/v8", "linux/arm/v7"));
+        assert!(!fits("linux/amd64/v3", "linux/amd64/v2"));
         assert!(!fits("linux/amd64", "linux/arm64"));
         assert!(!fits("windows/amd64", "linux/amd64"));
         assert!(platform("unknown/unknown").is_unknown());
+    }
+
+    #[test]
+    fn the_best_comes_first() {
+        let best = |wanted: &str, there: &[&str]| {
+            let wanted = platform(wanted);
+            let ranked = there.iter().enumerate();
+            let ranked = ranked.filter_map(|(at, text)| Some((platform(text).rank(&wanted)?, at)));
+            ranked.min().map(|(_, at)| there[at].to_owned())
+        };
+        let arms = [
+            "linux/arm/v5",
+            "linux/arm/v6",
+            "linux/arm/v7",
+            "linux/arm64",
+        ];
+        assert_eq!(best("linux/arm", &arms).unwrap(), "linux/arm/v7");
+        assert_eq!(best("linux/arm/v8", &arms).unwrap(), "linux/arm/v7");
+        assert_eq!(best("linux/arm/v6", &arms).unwrap(), "linux/arm/v6");
+        assert_eq!(best("linux/arm/v5", &arms[1..]), None);
+        let ones = ["linux/amd64/v3", "linux/amd64/v2", "linux/amd64"];
+        assert_eq!(best("linux/amd64", &ones).unwrap(), "linux/amd64");
+        assert_eq!(
+            best("linux/amd64/v3", &ones[1..]).unwrap(),
+            "linux/amd64/v2"
+        );
+        assert_eq!(
+            best("linux/ppc64le/power9", &["linux/ppc64le"]).unwrap(),
+            "linux/ppc64le"
+        );
     }
 }

@@ -46,7 +46,7 @@ fn what_is_no_archive() {
     let plain = tar(&[("etc/passwd", b"root"), ("bin/sh", b"#!")]);
     assert_refused!(&plain, LoadError::NoManifest { members: 2 });
     let oci = tar(&[("oci-layout", b"{}"), ("index.json", b"{}")]);
-    assert_refused!(&oci, LoadError::Unsupported { .. });
+    assert_refused!(&oci, LoadError::Document { .. });
     let root = Root::new();
     let folder = Input::File(root.path().to_owned());
     let error = load(&root.graph, folder, &LoadOptions::default(), &()).unwrap_err();

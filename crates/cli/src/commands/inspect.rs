@@ -1,10 +1,10 @@
 //! `lith inspect`: all that is known of images.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context;
 use lith_graph::Graph;
-use lith_store::{ImageId, ImageRecord};
+use lith_store::{Digest, ImageId, ImageRecord, Reference};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -78,6 +78,19 @@ pub(super) fn run(graph: &Graph, args: &InspectArgs) -> anyhow::Result<()> {
     output::json(&documents)
 }
 
+/// Each repository that names the image, with the digest of its manifest.
+fn repo_digests(names: &[Reference], manifest: Option<&[u8]>) -> Vec<String> {
+    let Some(manifest) = manifest else {
+        return Vec::new();
+    };
+    let digest = Digest::of(manifest);
+    let repositories: BTreeSet<&str> = names.iter().map(Reference::familiar_repository).collect();
+    let repositories = repositories.into_iter();
+    repositories
+        .map(|repository| format!("{repository}@{digest}"))
+        .collect()
+}
+
 fn document(graph: &Graph, id: &ImageId) -> anyhow::Result<Document> {
     let store = graph.store();
     let image = store
@@ -85,17 +98,14 @@ fn document(graph: &Graph, id: &ImageId) -> anyhow::Result<Document> {
         .with_context(|| format!("no such image: {id}"))?;
     let config: Config = serde_json::from_slice(&image.config)
         .with_context(|| format!("the config of {id} cannot be read"))?;
-    let mut repo_tags: Vec<String> = store
-        .names_of(id)?
-        .iter()
-        .map(|name| name.familiar())
-        .collect();
+    let names = store.names_of(id)?;
+    let mut repo_tags: Vec<String> = names.iter().map(|name| name.familiar()).collect();
     repo_tags.sort_unstable();
     let home = graph.driver().info().home.to_string_lossy().into_owned();
     Ok(Document {
         id: id.to_string(),
         repo_tags,
-        repo_digests: Vec::new(),
+        repo_digests: repo_digests(&names, image.manifest.as_deref()),
         parent: image.parent.as_ref().map(ToString::to_string),
         created: text::date(image.created.as_deref()).map(str::to_owned),
         architecture: image.architecture.clone(),

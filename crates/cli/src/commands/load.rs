@@ -1,18 +1,18 @@
 //! `lith load`: any image archive into the store.
 
 use anyhow::Context;
-use lith_archive::{LoadOptions, LoadedImage};
+use lith_archive::{ListedImage, LoadOptions, LoadedImage};
 use lith_graph::Graph;
+use lith_store::Reference;
 
 use crate::args::LoadArgs;
 use crate::input;
 use crate::output::progress::Progress;
-use crate::output::{self, error};
+use crate::output::{self, error, table, text};
 
 pub(super) fn run(graph: &Graph, args: &LoadArgs, quiet: bool) -> anyhow::Result<()> {
     let (name, input) = input::open(&args.input)?;
-    let mut options = LoadOptions::default();
-    options.images.clone_from(&args.images);
+    let mut options = options(args);
     options.tags = super::new_names(&args.tag).context("--tag")?;
     options.no_clobber = args.no_clobber;
     let progress = Progress::new(quiet);
@@ -26,6 +26,47 @@ pub(super) fn run(graph: &Graph, args: &LoadArgs, quiet: bool) -> anyhow::Result
         print(image, quiet)?;
     }
     Ok(())
+}
+
+fn options(args: &LoadArgs) -> LoadOptions {
+    let mut options = LoadOptions::default();
+    options.images.clone_from(&args.images);
+    options.platform.clone_from(&args.platform);
+    options
+}
+
+/// Prints what there is to be loaded. No store is needed.
+pub(super) fn list(args: &LoadArgs, quiet: bool) -> anyhow::Result<()> {
+    let (name, input) = input::open(&args.input)?;
+    let progress = Progress::new(quiet);
+    let listing = lith_archive::list(input, &options(args), &progress)
+        .with_context(|| format!("cannot list {name}"))?;
+    drop(progress);
+    if args.json {
+        return output::json(&listing.images);
+    }
+    output::print(&render(&listing.images))
+}
+
+fn render(images: &[ListedImage]) -> String {
+    let mut rows = Vec::new();
+    for image in images {
+        let size: Option<u64> = image.layers.iter().map(|layer| layer.size).sum();
+        let mut names: Vec<String> = image.names.iter().map(Reference::familiar).collect();
+        if names.is_empty() {
+            names.push("<none>".into());
+        }
+        for name in names {
+            rows.push(vec![
+                text::escape(&name),
+                image.id.hex().chars().take(12).collect(),
+                text::escape(image.platform.as_deref().unwrap_or("<unknown>")),
+                image.layers.len().to_string(),
+                size.map_or("<unknown>".into(), text::size),
+            ]);
+        }
+    }
+    table::render(&["NAME", "IMAGE ID", "PLATFORM", "LAYERS", "SIZE"], &rows)
 }
 
 /// One line for each name, or the ID of an image that has none.

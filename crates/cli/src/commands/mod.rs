@@ -24,6 +24,7 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<()> {
     let global = &cli.global;
     let open = || root::open(global);
     match &cli.command {
+        Command::Load(args) if args.list => load::list(args, global.quiet),
         Command::Load(args) => load::run(&open()?, args, global.quiet),
         Command::Save(args) => save::run(&open()?, args, global.quiet),
         Command::Copy(args) => copy::run(global, args),

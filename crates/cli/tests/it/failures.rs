@@ -34,7 +34,8 @@ fn sources_that_cannot_be_read_are_named() {
         String::from_utf8(output.stderr).unwrap()
     };
     for (source, said) in [
-        ("oci:x", "not read yet"),
+        ("oci:x", "cannot open x"),
+        ("store:x", "not read yet"),
         ("docker-archive:", "the path is missing"),
         ("docker-archive:none.tar:app:1", "cannot open none.tar"),
         ("containers-storage:[vfs@/none]x", "cannot open /none"),

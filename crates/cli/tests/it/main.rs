@@ -7,6 +7,7 @@ mod copy;
 mod failures;
 mod graph;
 mod lith;
+mod load_formats;
 mod main_job;
 mod save_formats;
 mod tar_split;

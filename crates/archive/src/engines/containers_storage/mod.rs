@@ -277,6 +277,7 @@ impl Found<'_> {
                 diff_id: *diff_id,
                 name: format!("{} of {}", layer.id, self.store.path("").display()),
                 data: LayerData::There(self.key(layer)),
+                size: None,
                 blob: None,
             });
         }
@@ -288,6 +289,8 @@ impl Found<'_> {
             layers,
             parent: None,
             extra: Default::default(),
+            manifest: None,
+            platform: None,
         })
     }
 

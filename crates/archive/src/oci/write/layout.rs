@@ -91,7 +91,7 @@ fn image(
     };
     let size = manifest.len() as u64;
     let mut descriptor = Descriptor::new(media_type, Digest::of(&manifest), size);
-    descriptor.platform = platform(added);
+    descriptor.platform = Platform::of_config(&added.facts);
     Described {
         descriptor,
         manifest,
@@ -170,16 +170,6 @@ pub(super) fn layer_type(flavour: Flavour, compression: Compression) -> MediaTyp
         (Flavour::Docker, Compression::Gzip) => MediaType::DockerLayerGzip,
         (Flavour::Docker, _) => MediaType::DockerLayer,
     }
-}
-
-fn platform(added: &Added) -> Option<Platform> {
-    Some(Platform {
-        architecture: added.facts.architecture.clone()?,
-        os: added.facts.os.clone()?,
-        variant: added.facts.variant.clone(),
-        os_version: None,
-        os_features: None,
-    })
 }
 
 /// The entries of an index: one for each name, and one without for an image without.
