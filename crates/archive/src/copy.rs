@@ -8,6 +8,7 @@ mod spool;
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
+use std::sync::Mutex;
 use std::time::Instant;
 
 use lith_graph::{Event, Observer};
@@ -16,7 +17,8 @@ use serde::{Serialize, Serializer};
 
 use crate::input::Opened;
 use crate::load::{Choice, rename};
-use crate::save::{adjusted, check, label};
+use crate::oci::Platform;
+use crate::save::{adjusted, check, dropped_signatures, label};
 use crate::sink::{self, ImageSink};
 use crate::source::{Ask, Description, SourceImage};
 use crate::{
@@ -33,6 +35,9 @@ use spool::Spool;
 pub struct CopyOptions {
     /// Only these images of the source, by name or by ID; all when empty.
     pub images: Vec<String>,
+    /// Only images for this platform, and of each image for several that one; this machine's
+    /// where there are several and nothing is said.
+    pub platform: Option<Platform>,
     /// The name of the copy, instead of those that the source gives; for one image.
     pub name: Option<Reference>,
     /// What an index of the OCI calls the copy instead, where that is no name of an image: a tag
@@ -104,7 +109,7 @@ pub fn copy(
     let ask = Ask {
         images: &options.images,
         entry: entry.as_deref(),
-        platform: None,
+        platform: options.platform.as_ref(),
         observer,
     };
     let (described, opener) = source.describe(&mut spool, &ask)?;
@@ -122,7 +127,7 @@ pub fn copy(
     let choice = Choice {
         one: one.as_ref(),
         images: &options.images,
-        platform: None,
+        platform: options.platform.as_ref(),
     };
     choice.apply(&mut images)?;
     if options.index_name.is_some() {
@@ -133,6 +138,8 @@ pub fn copy(
     rename(&mut images, options.name.as_ref(), &options.tags)?;
     share_names(&mut images, &mut warnings);
     check(&labels(&images), output)?;
+    let signed = images.iter().map(|image| (&image.id, &image.extra));
+    warnings.extend(dropped_signatures(signed, output.format));
     for message in &warnings {
         observer.event(&Event::Warning { message });
     }
@@ -146,8 +153,10 @@ pub fn copy(
         spool: &spool,
         output,
         observer,
+        warnings: Mutex::default(),
     };
     let written = work.run(&plan.in_order(order))?;
+    warnings.extend(work.into_warnings());
     for image in plan.images() {
         sink.put_image(image)?;
     }

@@ -25,6 +25,7 @@ use passing::Passing;
 use place::{Placer, Stack};
 pub(crate) use report::familiar;
 pub use report::{LoadReport, LoadedImage};
+pub(crate) use transport::mismatch;
 
 /// What to load, and how.
 #[derive(Debug, Clone, Default)]

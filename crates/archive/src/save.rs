@@ -78,7 +78,9 @@ pub fn save(
     check(&labels.collect::<Vec<_>>(), options)?;
     let mut warnings = Vec::new();
     let options = &adjusted(options, &mut warnings);
-    warnings.extend(dropped_signatures(&images, options.format));
+    let signed = images.iter();
+    let signed = signed.map(|image| (&image.record.id, &image.record.extra));
+    warnings.extend(dropped_signatures(signed, options.format));
     let sink = sink::open(target, options, selection.staging(), observer)?;
     let mut work = Work {
         graph,
@@ -367,16 +369,19 @@ impl Work<'_> {
 }
 
 /// Says of which images signatures are not written, since the format has no place for them.
-fn dropped_signatures(images: &[SelectedImage], format: Format) -> Vec<String> {
-    let count = |image: &SelectedImage| {
-        let names = image.record.extra.keys();
+pub(crate) fn dropped_signatures<'a>(
+    images: impl Iterator<Item = (&'a ImageId, &'a BTreeMap<String, Vec<u8>>)>,
+    format: Format,
+) -> Vec<String> {
+    let count = |extra: &BTreeMap<String, Vec<u8>>| {
+        let names = extra.keys();
         names.filter(|name| is_signature(name)).count()
     };
-    let signed = images.iter().filter(|_| format != Format::DockerDir);
-    let signed = signed.filter(|image| count(image) > 0);
+    let images = images.filter(|_| format != Format::DockerDir);
+    let signed = images.filter(|(_, extra)| count(extra) > 0);
     signed
-        .map(|image| {
-            let (number, id) = (count(image), image.record.id);
+        .map(|(id, extra)| {
+            let number = count(extra);
             format!("{number} signatures of {id} are left out: {format} has no place for them")
         })
         .collect()

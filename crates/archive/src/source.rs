@@ -47,12 +47,6 @@ pub(crate) trait LayerOpener: Send + Sync {
     /// Opens a layer as transported, compressed or not. Several may be open at a time. Whoever
     /// has to wait asks the observer whether to go on.
     fn open(&self, layer: LayerKey, observer: &dyn Observer) -> Result<LayerBytes<'_>, LoadError>;
-
-    /// How many bytes a layer has as transported, where that is known without reading it.
-    fn size(&self, layer: LayerKey) -> Option<u64> {
-        let _ = layer;
-        None
-    }
 }
 
 /// A layer's bytes as a source has them.

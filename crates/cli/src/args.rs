@@ -190,6 +190,10 @@ pub(crate) struct CopyArgs {
     /// Copy only these of the source's images, by name or ID
     #[arg(value_name = "IMAGE")]
     pub(crate) images: Vec<String>,
+    /// Copy only images for this platform, as linux/arm64 or linux/arm/v7; of an image for
+    /// several it is this machine's that is copied otherwise
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    pub(crate) platform: Option<Platform>,
     /// docker-archive, oci-archive, oci-dir or docker-dir, for a DEST without a prefix
     #[arg(long, value_name = "FORMAT")]
     pub(crate) format: Option<Format>,

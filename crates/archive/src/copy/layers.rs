@@ -15,6 +15,7 @@ use super::feed::{self, Fed, Passed};
 use super::plan::Needed;
 use super::spool::Spool;
 use crate::compress::{Form, Layer, SMALL, Written};
+use crate::load::mismatch;
 use crate::members::{Verified, read_full};
 use crate::sink::ImageSink;
 use crate::source::{LayerBytes, LayerData, LayerOpener};
@@ -30,6 +31,8 @@ pub(super) struct Work<'a> {
     pub(super) spool: &'a Spool<'a>,
     pub(super) output: &'a SaveOptions,
     pub(super) observer: &'a dyn Observer,
+    /// What the user should know.
+    pub(super) warnings: Mutex<Vec<String>>,
 }
 
 /// What several workers share.
@@ -61,6 +64,13 @@ impl Work<'_> {
         }
         shared
             .done
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the user should know, and was not told yet.
+    pub(super) fn into_warnings(self) -> Vec<String> {
+        self.warnings
             .into_inner()
             .unwrap_or_else(PoisonError::into_inner)
     }
@@ -106,7 +116,7 @@ impl Work<'_> {
     }
 
     /// Opens a layer as transported; says how many bytes it has, where that is known.
-    fn open(&self, needed: &Needed) -> Result<(LayerBytes<'_>, Option<u64>), CopyError> {
+    fn open<'b>(&'b self, needed: &'b Needed) -> Result<(LayerBytes<'b>, Option<u64>), CopyError> {
         let failed = |source| CopyError::Layer {
             layer: needed.name.clone(),
             source,
@@ -114,10 +124,7 @@ impl Work<'_> {
         match needed.data {
             LayerData::There(key) => {
                 let bytes = self.opener.open(key, self.observer)?;
-                Ok(match needed.blob {
-                    Some(blob) => (Box::new(Verified::new(bytes, blob)), Some(blob.size)),
-                    None => (bytes, self.opener.size(key)),
-                })
+                Ok((verified(bytes, needed), needed.size))
             }
             LayerData::Passed(ticket) => {
                 let file: Option<File> = self.spool.take(ticket);
@@ -125,7 +132,14 @@ impl Work<'_> {
                 let size = file.metadata().map_err(failed)?.len();
                 Ok((Box::new(file), Some(size)))
             }
-            LayerData::Absent => Err(failed(io::ErrorKind::NotFound.into())),
+            LayerData::Absent => {
+                let inline = needed.inline();
+                let inline = inline.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
+                Ok((
+                    verified(Box::new(inline), needed),
+                    Some(inline.len() as u64),
+                ))
+            }
         }
     }
 
@@ -145,6 +159,11 @@ impl Work<'_> {
         head.truncate(read);
         let kind = compression::detect(&head);
         let bytes = Cursor::new(head).chain(bytes);
+        let told = needed.blob.as_ref();
+        if let Some(message) = told.and_then(|blob| mismatch(blob, kind, &needed.name)) {
+            let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+            warnings.push(message);
+        }
         let blob = self.blob(needed, kind);
         let content: LayerBytes<'_> = match blob {
             Some(_) => Box::new(bytes),
@@ -190,10 +209,10 @@ impl Work<'_> {
     fn blob(&self, needed: &Needed, kind: Compression) -> Option<Written> {
         let asked = self.output.compression;
         let stays = asked.is_none_or(|asked| asked.kind() == kind) && self.sink.keeps(kind);
-        let blob = needed.blob.filter(|_| stays)?;
+        let blob = needed.blob.as_ref().filter(|_| stays)?;
         Some(Written {
-            digest: blob.digest,
-            size: blob.size,
+            digest: blob.expected.digest,
+            size: blob.expected.size,
             compression: kind,
         })
     }
@@ -201,5 +220,13 @@ impl Work<'_> {
     /// How a layer is compressed that does not stay as it is.
     fn compression(&self) -> LayerCompression {
         self.output.usual()
+    }
+}
+
+/// Holds the bytes to what the source says of them.
+fn verified<'b>(bytes: LayerBytes<'b>, needed: &Needed) -> LayerBytes<'b> {
+    match &needed.blob {
+        Some(blob) => Box::new(Verified::new(bytes, blob.expected)),
+        None => bytes,
     }
 }

@@ -1,12 +1,12 @@
 //! Which layers are copied: each once, in the order of first use.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use lith_store::{DiffId, ImageId};
 
-use crate::members::Blob;
 use crate::save::{is_signature, layer_sources};
-use crate::source::{LayerData, SourceImage};
+use crate::source::{LayerData, SourceBlob, SourceImage};
 use crate::{ArchiveImage, CopyError, LoadError, SaveError, SaveOptions};
 
 /// The images to be written, and the layers that they need.
@@ -23,8 +23,22 @@ pub(super) struct Needed {
     pub(super) name: String,
     /// Where it is; the source has it.
     pub(super) data: LayerData,
-    /// What its bytes are as transported, where the source says so.
-    pub(super) blob: Option<Blob>,
+    /// Bytes as transported, where that is known.
+    pub(super) size: Option<u64>,
+    /// What the source says of them.
+    pub(super) blob: Option<Arc<SourceBlob>>,
+}
+
+impl Needed {
+    /// The bytes, when the manifest itself has them.
+    pub(super) fn inline(&self) -> Option<&[u8]> {
+        self.blob.as_ref()?.inline.as_deref()
+    }
+
+    /// True when nobody has it.
+    fn is_absent(&self) -> bool {
+        self.data == LayerData::Absent && self.inline().is_none()
+    }
 }
 
 impl Plan {
@@ -53,11 +67,12 @@ impl Plan {
                 diff_id: layer.diff_id,
                 name: layer.name.clone(),
                 data: layer.data,
-                blob: layer.blob.as_ref().map(|blob| blob.expected),
+                size: layer.size,
+                blob: layer.blob.clone(),
             };
             match self.layers.get_mut(number) {
                 // Another image may know where it is.
-                Some(known) if known.data == LayerData::Absent => *known = needed,
+                Some(known) if known.is_absent() => *known = needed,
                 Some(_) => {}
                 None => self.layers.push(needed),
             }
@@ -67,7 +82,7 @@ impl Plan {
     /// Makes sure that every layer can be had, before anything is written.
     fn look(&self, images: &[SourceImage], cut_off: Option<u64>) -> Result<(), CopyError> {
         let absent = self.layers.iter();
-        let absent = absent.filter(|layer| layer.data == LayerData::Absent);
+        let absent = absent.filter(|layer| layer.is_absent());
         let absent: HashSet<DiffId> = absent.map(|layer| layer.diff_id).collect();
         for image in images {
             let mut listed = HashSet::new();

@@ -49,7 +49,7 @@ impl<'a, R: Read> Transport<'a, R> {
 }
 
 /// A warning when a layer is not compressed as its media type says.
-pub(super) fn mismatch(blob: &SourceBlob, found: Compression, name: &str) -> Option<String> {
+pub(crate) fn mismatch(blob: &SourceBlob, found: Compression, name: &str) -> Option<String> {
     let said = blob.media_type.compression()?;
     let shown = |compression| match compression {
         Compression::None => "not compressed".to_owned(),

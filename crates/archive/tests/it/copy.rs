@@ -11,6 +11,7 @@ use lith_archive::{
 };
 use lith_graph::Observer;
 
+use crate::engines::causes;
 use crate::layout::{self, files_of_dir, files_of_tar};
 use crate::support::{Image, Root, fixture, gzip, manifest, tar, zstd};
 
@@ -503,4 +504,163 @@ fn what_cannot_be_written_is_said() {
     )
     .unwrap_err();
     assert!(matches!(error, CopyError::Output(_)), "{error:?}");
+}
+
+/// From one format to the next and back: the manifest stays what it was, and with it every blob.
+#[test]
+fn blobs_and_manifests_stay_what_they_are() {
+    let source = sources();
+    for compression in ["none", "gzip", "zstd"] {
+        let desk = Desk::new();
+        let place = |name: &str| desk.path().join(name);
+        let mut options = to(Format::OciDir);
+        options.images = vec!["two".to_owned()];
+        options.compression = Some(compression.parse().unwrap());
+        let first = copy(
+            desk.file(&source),
+            Target::Folder(&place("first")),
+            desk.path(),
+            &options,
+            &(),
+        );
+        let first = first.unwrap();
+        let expected = files_of_dir(&place("first"));
+        let mut from = place("first");
+        for (number, format) in [
+            Format::OciArchive,
+            Format::OciDir,
+            Format::DockerDir,
+            Format::OciArchive,
+            Format::DockerDir,
+            Format::OciDir,
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            if format == Format::DockerDir && compression == "zstd" {
+                continue;
+            }
+            let to_place = place(&number.to_string());
+            let mut options = to(format);
+            options.name = Some("two:1".parse().unwrap());
+            let input = Input::File(from.clone());
+            let report = if format.is_folder() {
+                copy(input, Target::Folder(&to_place), desk.path(), &options, &())
+            } else {
+                let mut out = File::create(&to_place).unwrap();
+                copy(input, Target::File(&mut out), &place("none"), &options, &())
+            };
+            let report = report.unwrap();
+            let context = format!("{compression}: {format} from {}", from.display());
+            assert_eq!(report.images[0].digest, first.images[0].digest, "{context}");
+            assert_eq!(report.images[0].bytes, first.images[0].bytes, "{context}");
+            assert_eq!(report.warnings, Vec::<String>::new(), "{context}");
+            from = to_place;
+        }
+        assert!(files_of_dir(&from) == expected, "{compression}");
+        // On a pipe, too.
+        let mut options = to(Format::OciArchive);
+        options.name = Some("two:1".parse().unwrap());
+        let archive = desk.stream(Input::File(from), &options).unwrap();
+        let again = desk.stream(pipe(&archive), &options).unwrap();
+        assert!(again == archive, "{compression}");
+        assert!(files_of_tar(&archive) == expected, "{compression}");
+        // And what comes out at the end is what went in.
+        let mut docker = to(Format::DockerArchive);
+        docker.images = vec!["two".to_owned()];
+        let straight = desk.stream(desk.file(&source), &docker).unwrap();
+        for input in [desk.file(&archive), pipe(&archive)] {
+            assert!(
+                desk.stream(input, &docker).unwrap() == straight,
+                "{compression}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_a_format_does_not_take_is_converted_and_said() {
+    let desk = Desk::new();
+    let mut options = to(Format::OciArchive);
+    options.images = vec!["two".to_owned()];
+    options.compression = Some("zstd".parse().unwrap());
+    let archive = desk.stream(desk.file(&sources()), &options).unwrap();
+    let report = desk
+        .folder(desk.file(&archive), &to(Format::DockerDir))
+        .unwrap();
+    assert!(
+        report
+            .warnings
+            .iter()
+            .any(|line| line.contains("compressed anew")),
+        "{:?}",
+        report.warnings
+    );
+    let files = files_of_dir(&desk.path().join("folder"));
+    let manifest: serde_json::Value = serde_json::from_slice(&files["manifest.json"]).unwrap();
+    let blob = |descriptor: &serde_json::Value| {
+        let digest = descriptor["digest"].as_str().unwrap();
+        files[digest.strip_prefix("sha256:").unwrap()].clone()
+    };
+    let found = layout::image_of(&manifest, None, &blob);
+    assert_eq!(found.layers.len(), 3);
+    assert!(found.media_types.iter().all(|text| text.ends_with("gzip")));
+    // Asked for, it is done as well.
+    let mut options = to(Format::OciArchive);
+    options.compression = Some("none".parse().unwrap());
+    let plain = desk.stream(desk.file(&archive), &options).unwrap();
+    let found = layout::images(&files_of_tar(&plain));
+    assert!(
+        found[0]
+            .media_types
+            .iter()
+            .all(|text| text.ends_with("tar"))
+    );
+}
+
+/// A blob that is not what its descriptor says, though it unpacks to the right layer.
+#[test]
+fn blobs_are_checked_when_they_pass() {
+    let desk = Desk::new();
+    let mut options = to(Format::OciDir);
+    options.images = vec!["one".to_owned()];
+    let place = desk.path().join("source-layout");
+    copy(
+        desk.file(&sources()),
+        Target::Folder(&place),
+        desk.path(),
+        &options,
+        &(),
+    )
+    .unwrap();
+    let blobs = place.join("blobs/sha256");
+    let layers: Vec<_> = fs::read_dir(&blobs)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| fs::read(path).unwrap().starts_with(&[0x1f, 0x8b]))
+        .collect();
+    assert_eq!(layers.len(), 2);
+    for layer in layers {
+        let whole = fs::read(&layer).unwrap();
+        // Another time in the header: it unpacks to the same.
+        let mut other = whole.clone();
+        other[4] ^= 1;
+        let mut longer = whole.clone();
+        longer.extend([0; 512]);
+        for other in [other, longer, whole[..whole.len() - 1].to_vec()] {
+            fs::write(&layer, other).unwrap();
+            let source = Input::File(place.clone());
+            let error = desk.folder(source, &to(Format::OciDir)).unwrap_err();
+            let text = causes(&error);
+            assert!(text.contains("sha256") || text.contains("bytes"), "{text}");
+            assert!(matches!(
+                error,
+                CopyError::Layer { .. } | CopyError::Source(_)
+            ));
+            assert!(!desk.path().join("folder").exists());
+        }
+        fs::write(&layer, whole).unwrap();
+    }
+    desk.folder(Input::File(place), &to(Format::OciDir))
+        .unwrap();
 }

@@ -54,6 +54,7 @@ fn between(
 ) -> anyhow::Result<Vec<CopiedImage>> {
     let mut options = CopyOptions::default();
     options.images.clone_from(&args.images);
+    options.platform.clone_from(&args.platform);
     options.name.clone_from(&dest.name);
     options.index_name.clone_from(&dest.index_name);
     options.tags = super::new_names(&args.tag).context("--tag")?;
@@ -77,8 +78,8 @@ fn from_store(
     args: &CopyArgs,
     observer: &dyn Observer,
 ) -> anyhow::Result<Vec<CopiedImage>> {
-    if !args.images.is_empty() {
-        bail!("store: names its image itself: no other can be given");
+    if !args.images.is_empty() || args.platform.is_some() {
+        bail!("store: names its image itself: no other can be given, and no --platform");
     }
     let wanted = [name.to_owned()];
     let selection = if dest.format.takes_several() {
@@ -115,6 +116,7 @@ fn into_store(
     let (name, source) = input::open(&args.source)?;
     let mut options = LoadOptions::default();
     options.images.clone_from(&args.images);
+    options.platform.clone_from(&args.platform);
     options.name.clone_from(&dest.name);
     options.tags = super::new_names(&args.tag).context("--tag")?;
     let graph = root::open(global)?;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::net::UnixListener;
+use std::process::Command;
 
 use crate::archive::{Image, docker_archive, layer};
 use crate::lith::{Lith, is_root};
@@ -177,4 +178,43 @@ fn engines_that_are_not_there() {
     let host = format!("unix://{}", lith.path("sock").display());
     assert!(copy(&host).contains(&host));
     assert!(copy("ssh://x").contains("ssh"));
+}
+
+/// What skopeo made keeps its manifest on the way through every format that has manifests, and
+/// skopeo finds it there.
+#[test]
+fn skopeo_finds_the_manifest_that_it_made() {
+    let skopeo = |args: &[&str]| Command::new("skopeo").args(args).output();
+    if skopeo(&["--version"]).is_err() {
+        eprintln!("SKIPPED skopeo_finds_the_manifest_that_it_made: skopeo is not installed");
+        return;
+    }
+    let skopeo = |args: &[&str]| {
+        let output = skopeo(args).unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{args:?}: {error}");
+        output.stdout
+    };
+    let lith = desk();
+    let source = place(&lith, "docker-archive:", "in.tar:app:1");
+    let layout = place(&lith, "oci:", "theirs");
+    let tagged = format!("{layout}:v1");
+    skopeo(&["--insecure-policy", "copy", "-q", &source, &tagged]);
+    let manifest = skopeo(&["inspect", "--raw", &tagged]);
+    let mut from = tagged;
+    for (prefix, name, tag) in [
+        ("oci-archive:", "a.tar", ":v2"),
+        ("dir:", "dir", ""),
+        ("oci:", "ours", ":example.com/app:3"),
+    ] {
+        let to = format!("{}{tag}", place(&lith, prefix, name));
+        lith.ok(["copy", &from, &to]);
+        assert!(
+            skopeo(&["inspect", "--raw", &to]) == manifest,
+            "{from} to {to}"
+        );
+        from = to;
+    }
+    let error = lith.fails(["copy", "--platform", "linux/s390x", &from, "oci:none"]);
+    assert!(error.contains("linux/s390x"), "{error}");
 }

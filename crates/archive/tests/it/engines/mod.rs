@@ -7,3 +7,5 @@ pub(crate) mod docker;
 mod docker_store;
 mod made;
 mod podman;
+
+pub(crate) use made::causes;
