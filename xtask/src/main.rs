@@ -4,6 +4,7 @@
 //! - `e2e`: real images, real peers, both drivers; prints a table.
 //! - `ci`: what the project demands of every commit, `e2e` included.
 //! - `bench`: what commands cost, as figures.
+//! - `damage`: archives of every format, cut off anywhere, with every byte changed.
 //! - `tidy`: the rules about the workspace that no compiler checks.
 #![allow(
     clippy::print_stdout,
@@ -14,6 +15,7 @@
 mod archive;
 mod bench;
 mod ci;
+mod damage;
 mod demo;
 mod e2e;
 mod lith;
@@ -44,6 +46,8 @@ enum Task {
     Ci(ci::Options),
     /// Measures what commands cost and prints a table.
     Bench(bench::Options),
+    /// Loads archives of every format that are cut off or changed, at every byte.
+    Damage,
     /// Checks the rules that the compiler does not know.
     Tidy,
     /// Runs one command and writes what it cost to a file (used by `e2e`).
@@ -57,6 +61,7 @@ fn main() -> ExitCode {
         Task::E2e(options) => e2e::run(&options),
         Task::Ci(options) => ci::run(&options),
         Task::Bench(options) => bench::run(&options),
+        Task::Damage => damage::run(),
         Task::Tidy => tidy::run(),
         Task::Measure(options) => return measure::run(&options),
     };

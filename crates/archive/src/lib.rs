@@ -3,10 +3,10 @@
 //! [`load`] takes an archive from a file or a pipe into a store, all of it or nothing;
 //! [`select()`] finds images as people name them and holds their layers; [`save`] writes
 //! them to an archive again, every layer byte for byte; [`copy()`] does both without a store;
-//! [`remove`] takes them out, [`prune()`]
-//! takes out what nobody needs, and [`tree()`] shows which layers serve which images. What is read
-//! today is the docker-archive of docker, podman and skopeo, compressed or not; what is
-//! written is its default layout. [`DockerArchiveWriter`] can be used alone.
+//! [`remove`] takes them out, [`prune()`] takes out what nobody needs, and [`tree()`] shows which
+//! layers serve which images. docker-archives of any age, OCI layouts and docker-dirs are read from
+//! a tar (in a file or passing, compressed or not) or a folder, whichever of them it is; writers
+//! such as [`DockerArchiveWriter`] can be used alone.
 //!
 //! Formats stand behind two boundaries inside: a source says what images there are and gives
 //! bytes, a sink takes bytes and images. Neither knows the store, and the store's side of

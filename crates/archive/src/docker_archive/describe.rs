@@ -1,17 +1,20 @@
 //! From `manifest.json` and configs to images, whatever the members are read from.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use lith_store::{DiffId, ImageId, Reference};
 use serde_json::value::RawValue;
 
+use super::beside;
 use super::manifest::{self, Item};
 use crate::LoadError;
 use crate::config::{self, ConfigFacts};
 use crate::error::text;
 use crate::json;
-use crate::members::{self, Contents};
-use crate::source::{Description, LayerData, SourceImage, SourceLayer};
+use crate::members::{self, Blob, Contents};
+use crate::oci::Descriptor;
+use crate::source::{Description, LayerData, SourceBlob, SourceImage, SourceLayer};
 
 const MANIFEST: &[u8] = b"manifest.json";
 
@@ -54,10 +57,12 @@ pub(crate) fn describe(contents: &dyn Contents) -> Result<Description, LoadError
     };
     let items = items.into_iter().enumerate();
     let images = items.map(|(index, item)| describer.image(index, item));
-    let images = images.collect::<Result<_, _>>()?;
+    let mut images = images.collect::<Result<Vec<_>, _>>()?;
+    let mut warnings = describer.warnings;
+    warnings.extend(beside::add(contents, &mut images)?);
     Ok(Description {
         images,
-        warnings: describer.warnings,
+        warnings,
         cut_off: None,
     })
 }
@@ -97,14 +102,15 @@ impl Describer<'_> {
             });
         }
         self.count(layers.len(), config.bytes.len())?;
+        let sources = item.layer_sources.unwrap_or_default();
         let layers = layers.iter().zip(&facts.diff_ids);
-        let layers = layers.map(|(path, diff_id)| self.layer(path, *diff_id));
+        let layers = layers.map(|(path, diff_id)| self.layer(path, *diff_id, &sources));
         Ok(SourceImage {
             id,
             layers: layers.collect::<Result<_, _>>()?,
             names: names(item.repo_tags.unwrap_or_default(), &member)?,
             parent: parent(item.parent, &id)?,
-            extra: layer_sources(&item.layer_sources.unwrap_or_default(), &facts)?,
+            extra: layer_sources(&sources, &facts)?,
             config: config.bytes,
             facts,
             manifest: None,
@@ -152,7 +158,12 @@ impl Describer<'_> {
         Ok(())
     }
 
-    fn layer(&mut self, path: &str, diff_id: DiffId) -> Result<SourceLayer, LoadError> {
+    fn layer(
+        &mut self,
+        path: &str,
+        diff_id: DiffId,
+        sources: &LayerSources,
+    ) -> Result<SourceLayer, LoadError> {
         let found = self.contents.layer(path.as_bytes(), "manifest.json")?;
         let Some(found) = found else {
             return Ok(SourceLayer {
@@ -160,7 +171,7 @@ impl Describer<'_> {
                 name: path.to_owned(),
                 data: LayerData::Absent,
                 size: None,
-                blob: None,
+                blob: elsewhere(diff_id, sources),
             });
         };
         let name = text(&found.member);
@@ -211,9 +222,30 @@ fn parent(text: Option<String>, image: &ImageId) -> Result<Option<ImageId>, Load
     Ok(Some(parent).filter(|parent| parent != image))
 }
 
+/// Where layers come from, by diff ID; newer engines list those that are embedded, too.
+type LayerSources = BTreeMap<String, Box<RawValue>>;
+
+/// Where else a layer can be had; it is never fetched.
+fn elsewhere(diff_id: DiffId, sources: &LayerSources) -> Option<Arc<SourceBlob>> {
+    let source = sources.get(&diff_id.to_string())?;
+    let source: Descriptor = json::parse_object(source.get().as_bytes()).ok()?;
+    if source.urls.is_empty() {
+        return None;
+    }
+    Some(Arc::new(SourceBlob {
+        expected: Blob {
+            digest: source.digest,
+            size: source.size,
+        },
+        media_type: source.media_type,
+        urls: source.urls,
+        inline: None,
+    }))
+}
+
 /// Keeps where the image's layers come from.
 fn layer_sources(
-    sources: &BTreeMap<String, Box<RawValue>>,
+    sources: &LayerSources,
     facts: &ConfigFacts,
 ) -> Result<BTreeMap<String, Vec<u8>>, LoadError> {
     let mut kept = Vec::new();

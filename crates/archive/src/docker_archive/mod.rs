@@ -1,5 +1,6 @@
 //! The docker-archive: a tar with layers, configs and a `manifest.json`.
 
+mod beside;
 mod describe;
 mod dirs;
 mod docker_v1;

@@ -21,9 +21,10 @@ const MAX_CONFIGS: usize = 256 << 20;
 /// Layers of all images.
 const MAX_LAYERS: usize = 1 << 20;
 
-/// True when a cleaned name is that of an archive with v1 images.
+/// True for cleaned names that archives with v1 images have, and hardly anything else.
 pub(crate) fn is_v1(name: &[u8]) -> bool {
-    name == REPOSITORIES || folder_of(name).is_some()
+    let is_id = |folder: &[u8]| Digest::from_hex(&text(folder)).is_ok();
+    name == REPOSITORIES || folder_of(name).is_some_and(is_id)
 }
 
 /// The folder of a file that makes it the folder of a v1 image.

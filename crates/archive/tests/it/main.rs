@@ -6,7 +6,9 @@
 )]
 #![allow(clippy::print_stderr, reason = "a test that cannot run says so")]
 
+mod beside;
 mod copy;
+mod damage;
 mod engines;
 mod failing;
 mod folders;
@@ -25,7 +27,6 @@ mod save;
 mod select;
 mod support;
 mod tree;
-mod truncated;
 mod unsaved;
 mod v1;
 mod written_elsewhere;

@@ -154,7 +154,7 @@ impl Reader<'_> {
 }
 
 /// True for attestations and the like.
-fn is_no_image(descriptor: &Descriptor) -> bool {
+pub(super) fn is_no_image(descriptor: &Descriptor) -> bool {
     descriptor.annotations.contains_key(REFERENCE_TYPE)
         || descriptor
             .platform

@@ -1,5 +1,6 @@
 //! Reads OCI layouts: from `index.json` to images, whatever the members are read from.
 
+pub(crate) mod beside;
 mod blobs;
 mod choose;
 mod entries;
