@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use lith_drivers::CacheId;
-use lith_store::{LayerLock, LayerRecord, Session};
+use lith_store::{Intent, LayerLock, LayerRecord, Session};
 
 use crate::register::expect_diff_id;
 use crate::stage::Applied;
@@ -81,23 +81,36 @@ impl Graph {
         Ok(())
     }
 
-    /// Puts the folder of a layer aside that is not listed and whose files are gone: the store
-    /// would adopt it as a layer that is whole. Only who holds the layer's lock may look.
+    /// Puts the folder of a layer aside that is not listed and cannot be: its files are gone, or
+    /// were made over other ones than its parent has now. The store would adopt it as a layer
+    /// that is whole. Only who holds the layer's lock may look.
     pub(crate) fn put_leftover_aside(
         &self,
         lock: &LayerLock,
         session: &Session,
+        parent: Option<&CacheId>,
     ) -> Result<(), GraphError> {
         let place = self.store().root().layer(lock.id());
         if place.symlink_metadata().is_err() {
             return Ok(());
         }
-        if let Ok(leftover) = LayerRecord::read(&place, lock.id())
-            && self.has_tree(&leftover)?
-        {
+        let Ok(leftover) = LayerRecord::read(&place, lock.id()) else {
+            return self.put_aside(&place, session);
+        };
+        let stands = leftover.stands_on(parent.map(CacheId::as_str));
+        if stands && self.has_tree(&leftover)? {
             return Ok(());
         }
-        self.put_aside(&place, session)
+        let cache = leftover.cache;
+        let intent = session.intend(&Intent::Layer {
+            id: *lock.id(),
+            cache: cache.clone(),
+        })?;
+        self.put_aside(&place, session)?;
+        if self.store().layers_by_cache(&cache)?.is_empty() {
+            self.remove_tree(&cache)?;
+        }
+        Ok(intent.done()?)
     }
 
     /// Removes the folder of a layer that is not listed and was never complete: it has no

@@ -86,7 +86,8 @@ impl Graph {
                 && self.is_nowhere(&descriptor.id).map_err(one)?;
             match (parent, staged.take_body()) {
                 (Some(parent), Some(StagedBody::Applied(applied))) if plain => {
-                    let record = self.record(&descriptor, &staged, &applied).map_err(one)?;
+                    let record = self.record(&descriptor, &staged, &applied, parent.as_ref());
+                    let record = record.map_err(one)?;
                     let cache = crate::read::cache_id(&record).map_err(|e| one(e.into()))?;
                     batch.ids.insert(record.id, cache.clone());
                     batch.layers.push(Member {

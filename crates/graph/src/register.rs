@@ -102,8 +102,8 @@ impl Graph {
             }
             Some(damaged) => self.heal(&lock, session, &staged, applied, &damaged),
             None => {
-                self.put_leftover_aside(&lock, session)?;
-                let record = self.record(descriptor, &staged, &applied)?;
+                self.put_leftover_aside(&lock, session, parent.as_ref())?;
+                let record = self.record(descriptor, &staged, &applied, parent.as_ref())?;
                 self.place(&lock, session, &staged, applied, &record, parent.as_ref())
             }
         }
@@ -115,9 +115,11 @@ impl Graph {
         descriptor: &Descriptor,
         staged: &StagedLayer,
         applied: &Applied,
+        parent: Option<&CacheId>,
     ) -> Result<LayerRecord, RegisterError> {
         let mut record = LayerRecord {
             parent: descriptor.parent,
+            parent_cache: parent.map(ToString::to_string),
             diff_id: Some(staged.diff_id),
             size: Some(applied.size),
             tar_size: staged.tar_size,

@@ -158,29 +158,30 @@ fn reconcile_layers(
     report: &mut RebuildReport,
 ) -> Result<(), StoreError> {
     let there: BTreeSet<LayerId> = entries(&root.layers(), report)?;
-    let listed: Vec<(LayerId, Option<LayerId>)> = view.all(
+    let listed: Vec<(LayerId, Option<LayerId>, String)> = view.all(
         "list layers",
-        "SELECT id, parent FROM layers ORDER BY num",
+        "SELECT id, parent, cache FROM layers ORDER BY num",
         [],
-        |row| Ok((column(row, 0)?, index::column_opt(row, 1)?)),
+        |row| Ok((column(row, 0)?, index::column_opt(row, 1)?, row.get(2)?)),
     )?;
-    let mut standing: BTreeSet<LayerId> = BTreeSet::new();
+    // With the driver's IDs of their trees.
+    let mut standing: BTreeMap<LayerId, String> = BTreeMap::new();
     let mut waiting: BTreeMap<LayerId, Vec<LayerRecord>> = BTreeMap::new();
     let mut ready: Vec<LayerRecord> = Vec::new();
     // Parents come before their children: a layer whose parent went, goes.
-    for (id, parent) in listed {
-        if there.contains(&id) && parent.is_none_or(|parent| standing.contains(&parent)) {
-            standing.insert(id);
+    for (id, parent, cache) in listed {
+        if there.contains(&id) && parent.is_none_or(|parent| standing.contains_key(&parent)) {
+            standing.insert(id, cache);
             continue;
         }
         unlist_layer(view, &id)?;
         report.unlisted += 1;
     }
-    for id in there.iter().filter(|id| !standing.contains(id)) {
+    for id in there.iter().filter(|id| !standing.contains_key(id)) {
         match LayerRecord::read(&root.layer(id), id) {
             Err(error) => report.problem(&root.layer(id), &error),
             Ok(record) => match record.parent {
-                Some(parent) if !standing.contains(&parent) => {
+                Some(parent) if !standing.contains_key(&parent) => {
                     waiting.entry(parent).or_default().push(record);
                 }
                 _ => ready.push(record),
@@ -188,10 +189,17 @@ fn reconcile_layers(
         }
     }
     while let Some(record) = ready.pop() {
+        let below = record.parent.and_then(|parent| standing.get(&parent));
+        if !record.stands_on(below.map(String::as_str)) {
+            let reason = "its tree was made over another tree of its parent";
+            report.problem(&root.layer(&record.id), &reason);
+            continue;
+        }
         let kept = root.layer(&record.id).join(KEEP).symlink_metadata().is_ok();
         table::insert(view, &record, kept)?;
         report.layers += 1;
         ready.extend(waiting.remove(&record.id).unwrap_or_default());
+        standing.insert(record.id, record.cache);
     }
     for (parent, orphans) in waiting {
         for record in orphans {

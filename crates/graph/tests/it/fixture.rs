@@ -63,6 +63,13 @@ impl Fixture {
         fs::remove_dir_all(tree).unwrap();
     }
 
+    /// Loses the index: the next open makes it anew from the folders.
+    pub(crate) fn lose_index(&self) {
+        for ending in ["", "-wal", "-shm"] {
+            let _ = fs::remove_file(self.path(&format!("lith.db{ending}")));
+        }
+    }
+
     /// Names of what is in work, in staging and in the driver, and of sessions' locks.
     pub(crate) fn leftovers(&self) -> Vec<String> {
         let work = format!("drivers/{}/.work", self.driver);

@@ -204,3 +204,56 @@ fn a_folder_that_was_left_without_row_and_files_is_no_layer() {
         fixture.assert_layers(1);
     });
 }
+
+#[test]
+fn layers_whose_parent_was_lost_are_made_anew_over_the_new_one() {
+    on_each_driver(|fixture| {
+        let graph = fixture.open();
+        let [(base_chain, base), _] = stack(&graph);
+        drop(graph);
+        // Nothing of the base is left, and the index does not know that it ever was.
+        fs::remove_dir_all(fixture.layer(&base)).unwrap();
+        fixture.lose_index();
+        let graph = fixture.open();
+        assert!(graph.store().layers().unwrap().is_empty());
+        let session = graph.store().begin().unwrap();
+        let (_, base) = register(&graph, &session, None, &tar(BASE));
+        let (child_chain, child) = register(&graph, &session, Some(&base_chain), &tar(CHILD));
+        assert!(child.new, "the old one stands on nothing");
+        graph.keep(&base.id).unwrap();
+        graph.keep(&child.id).unwrap();
+        session.end().unwrap();
+
+        let target = fixture.folder.path().join("mounted");
+        fs::create_dir(&target).unwrap();
+        let mount = graph.mount(&child.id, &target).unwrap();
+        assert_eq!(fs::read(target.join("a")).unwrap(), b"one");
+        assert_eq!(fs::read(target.join("b")).unwrap(), b"two");
+        drop(mount);
+        let session = graph.store().begin().unwrap();
+        let above = tar(&[("c", b"three")]);
+        let (_, above) = register(&graph, &session, Some(&child_chain), &above);
+        assert!(above.new, "it finds what it stands on");
+    });
+}
+
+#[test]
+fn a_rebuilt_index_lists_no_layer_over_the_wrong_tree() {
+    on_each_driver(|fixture| {
+        let graph = fixture.open();
+        let [(_, base), (_, child)] = stack(&graph);
+        drop(graph);
+        fs::remove_dir_all(fixture.layer(&base)).unwrap();
+        fixture.lose_index();
+        let graph = fixture.open();
+        let session = graph.store().begin().unwrap();
+        let (_, base) = register(&graph, &session, None, &tar(BASE));
+        graph.keep(&base.id).unwrap();
+        session.end().unwrap();
+        drop(graph);
+        fixture.lose_index();
+        let graph = fixture.open();
+        assert!(graph.exists(&base.id).unwrap());
+        assert!(!graph.exists(&child).unwrap());
+    });
+}

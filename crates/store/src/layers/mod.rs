@@ -43,6 +43,10 @@ pub struct LayerRecord {
     pub diff_id: Option<DiffId>,
     /// The driver's ID of its tree.
     pub cache: String,
+    /// The driver's ID of the tree below, as of when this one was made over it; a layer cannot
+    /// stand where its parent's tree is another. `None` where nobody said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent_cache: Option<String>,
     /// Bytes of file content, as docker counts; `None` when nobody has counted them
     /// ([`Store::set_layer_size`](crate::Store::set_layer_size)).
     pub size: Option<u64>,
@@ -69,6 +73,7 @@ impl LayerRecord {
             parent: None,
             diff_id: None,
             cache: cache.into(),
+            parent_cache: None,
             size: None,
             tar_size: 0,
             has_record: false,
@@ -76,6 +81,12 @@ impl LayerRecord {
             synced: false,
             extra: Map::new(),
         }
+    }
+
+    /// Whether its tree was made over the tree that the driver knows by `cache`, as far as that
+    /// is known.
+    pub fn stands_on(&self, cache: Option<&str>) -> bool {
+        self.parent_cache.is_none() || self.parent_cache.as_deref() == cache
     }
 
     /// Returns the content of `layer.json`.

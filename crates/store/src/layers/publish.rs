@@ -30,6 +30,21 @@ pub enum PublishLayerError {
         /// Its parent.
         parent: LayerId,
     },
+    /// The tree of its parent is not the one that its own was made over: the parent was lost
+    /// and registered again.
+    #[error(
+        "layer {layer} was made over tree {expected} of its parent {parent}, which has {found} now"
+    )]
+    OtherParentTree {
+        /// The layer.
+        layer: LayerId,
+        /// Its parent.
+        parent: LayerId,
+        /// The tree it was made over.
+        expected: String,
+        /// The tree that the parent has.
+        found: String,
+    },
     /// What was staged is not what was announced.
     #[error("staged layer {}: {reason}", path.display())]
     Staged {
@@ -155,11 +170,20 @@ pub(crate) fn check_parent(
     view: &crate::index::View<'_>,
     record: &LayerRecord,
 ) -> Result<(), PublishLayerError> {
-    match record.parent {
-        Some(parent) if !table::exists(view, &parent)? => Err(PublishLayerError::MissingParent {
-            layer: record.id,
-            parent,
-        }),
+    let Some(parent) = record.parent else {
+        return Ok(());
+    };
+    let layer = record.id;
+    match (table::cache(view, &parent)?, &record.parent_cache) {
+        (None, _) => Err(PublishLayerError::MissingParent { layer, parent }),
+        (Some(found), Some(expected)) if found != *expected => {
+            Err(PublishLayerError::OtherParentTree {
+                layer,
+                parent,
+                expected: expected.clone(),
+                found,
+            })
+        }
         _ => Ok(()),
     }
 }

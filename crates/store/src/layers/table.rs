@@ -32,6 +32,12 @@ pub(crate) fn exists(view: &View<'_>, id: &LayerId) -> Result<bool, StoreError> 
     )
 }
 
+/// Returns the driver's ID of a layer's tree.
+pub(crate) fn cache(view: &View<'_>, id: &LayerId) -> Result<Option<String>, StoreError> {
+    let sql = "SELECT cache FROM layers WHERE id = ?1";
+    view.first("find layer", sql, [id.hex()], |row| row.get(0))
+}
+
 /// Returns the row number of a layer; a child's is higher than its parent's.
 pub(crate) fn number(view: &View<'_>, id: &LayerId) -> Result<Option<i64>, StoreError> {
     view.first(
