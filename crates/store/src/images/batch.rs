@@ -211,7 +211,7 @@ impl Batch<'_> {
     }
 }
 
-fn staged_image(folder: &Path, id: &ImageId) -> PathBuf {
+pub(crate) fn staged_image(folder: &Path, id: &ImageId) -> PathBuf {
     folder.join(id.hex())
 }
 

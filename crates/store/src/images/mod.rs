@@ -7,6 +7,7 @@ pub(crate) mod pending;
 pub(crate) mod publish;
 pub(crate) mod remove;
 mod request;
+mod restore;
 pub(crate) mod settle;
 pub(crate) mod table;
 

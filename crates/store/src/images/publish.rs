@@ -32,7 +32,8 @@ pub struct PublishedImage {
 impl Store {
     /// Publishes an image. Its layers must be there, and are claimed by it from now on.
     ///
-    /// An image that is there is left as it is.
+    /// An image that is there is left as it is, unless its folder is damaged: then it is written
+    /// anew.
     ///
     /// # Errors
     /// [`ImageError::MissingLayers`], [`ImageError::ConfigDigest`],
@@ -66,7 +67,8 @@ impl Store {
     /// middle, its recovery finishes the whole, or undoes it where a layer has gone since; when
     /// something fails, nothing has changed. Says of each in turn what was done.
     ///
-    /// An image that is there is left as it is and gets its names. One that is given twice is
+    /// An image that is there is left as it is, or written anew where its folder is damaged, and
+    /// gets its names. One that is given twice is
     /// published once. Of two that give the same name the later gets it.
     ///
     /// Everything is on disk when this returns, save for the index, which the first open after

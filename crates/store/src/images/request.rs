@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use crate::digest::{ImageId, LayerId};
 use crate::error::{StoreError, is_there};
 use crate::images::publish::PublishedImage;
-use crate::images::{ImageError, ImageRecord, batch, folder, table};
+use crate::images::{ImageError, ImageRecord, batch, folder, restore, table};
 use crate::intent::{PlannedImages, PlannedName};
 use crate::layers::{self, Published};
 use crate::names::{self, NameError};
@@ -135,6 +135,7 @@ impl<'a> Request<'a> {
     /// images and names held, so that it stays true.
     pub(crate) fn plan(&self) -> Result<Planned<'a>, ImageError> {
         let needs = self.needs()?;
+        restore::damaged(self.store, self.session, &self.records, &needs.images)?;
         // What somebody else removed or moved since.
         self.stage(&needs)?;
         let mut adopted = self.adopt_leftovers(&needs.images)?;

@@ -84,6 +84,36 @@ fn a_damaged_config_is_not_given_out() {
 }
 
 #[test]
+fn a_damaged_image_is_written_anew_when_it_is_published_again() {
+    let damages: &[fn(&std::path::Path)] = &[
+        |folder| fs::write(folder.join("config"), "other").unwrap(),
+        |folder| fs::remove_file(folder.join("config")).unwrap(),
+        |folder| fs::remove_file(folder.join("manifest")).unwrap(),
+        |folder| fs::write(folder.join("image.json"), "{").unwrap(),
+        |folder| fs::remove_dir_all(folder).unwrap(),
+    ];
+    for damage in damages {
+        let (_fixture, store, session) = with_layers(&["a"]);
+        let one = image("one", &["a"]);
+        let two = image("two", &["a"]);
+        let tag = name("app:1");
+        store.publish_image(&session, &one).unwrap();
+        store.publish_image(&session, &two).unwrap();
+        store.set_name(&session, &tag, &one.id).unwrap();
+        damage(&store.root().image(&one.id));
+        store.image(&one.id).unwrap_err();
+
+        let published = store.publish_image_as(&session, &one, &[tag.clone()]);
+        assert_eq!(published.unwrap().published, Published::AlreadyThere);
+        assert_eq!(store.image(&one.id).unwrap().unwrap(), one);
+        assert_eq!(store.image(&two.id).unwrap().unwrap(), two);
+        assert_eq!(store.names_of(&one.id).unwrap(), [tag]);
+        session.end().unwrap();
+        check_whole(&store);
+    }
+}
+
+#[test]
 fn names_move() {
     let (_fixture, store, session) = with_layers(&["a"]);
     let (one, two) = (image("one", &["a"]), image("two", &[]));
