@@ -80,6 +80,10 @@ impl Graph {
                 Err(error @ StoreError::AbandonedTree { .. }) => {
                     tracing::warn!(%session, error = &error as &dyn std::error::Error, "not swept");
                 }
+                // What is listed can be read, and removed, without it.
+                Err(error) if error.is_no_space() => {
+                    tracing::warn!(%session, error = &error as &dyn std::error::Error, "not swept");
+                }
                 Err(error) => return Err(error.into()),
             }
         }

@@ -57,13 +57,17 @@ pub(crate) fn note_scan(index: &Index) -> Result<(), StoreError> {
     index.write("note scan", |view| note_boot(view, DRIVER_BOOT))
 }
 
-/// Compares the index with the folders once a boot.
-pub(crate) fn scan_after_boot(root: &Root, index: &Index) -> Result<(), StoreError> {
-    if !differs(index, INDEX_BOOT)? {
+/// Compares the index with the folders once a boot, and where its log was lost.
+pub(crate) fn scan_after_boot(
+    root: &Root,
+    index: &Index,
+    lost_log: bool,
+) -> Result<(), StoreError> {
+    if !lost_log && !differs(index, INDEX_BOOT)? {
         return Ok(());
     }
     let _alone = wait_maintenance(root)?;
-    if !differs(index, INDEX_BOOT)? {
+    if !lost_log && !differs(index, INDEX_BOOT)? {
         return Ok(());
     }
     let report = index.write("compare index with folders", |view| {

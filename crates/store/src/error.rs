@@ -47,7 +47,8 @@ pub enum StoreError {
     /// The index is damaged. The folders are the truth: it can be made anew from them with
     /// [`rebuild_index`](crate::rebuild_index).
     #[error(
-        "index {} is damaged ({reason}): it must be rebuilt from the folders beside it",
+        "index {} is damaged ({reason}); move it away while nobody uses the store, and the next \
+         command makes it anew from the folders beside it",
         path.display()
     )]
     IndexDamaged {

@@ -3,7 +3,7 @@
 use std::fs;
 
 use lith_graph::{DamagedLayer, Graph};
-use lith_store::LayerId;
+use lith_store::{LayerId, OpenOptions};
 
 use crate::fixture::{Fixture, empty, id, on_each_driver};
 
@@ -76,5 +76,22 @@ fn a_layer_that_the_driver_does_not_have_is_not_listed() {
             panic!("{:?}", map.damaged);
         };
         assert_eq!(*layer, id("b0"));
+    });
+}
+
+#[test]
+fn a_root_whose_making_was_killed_is_made_by_the_next() {
+    on_each_driver(|fixture| {
+        drop(fixture.open());
+        // The last thing that is written.
+        fs::remove_file(fixture.path("format")).unwrap();
+        fixture.lose_index();
+        let options = OpenOptions {
+            create: true,
+            ..OpenOptions::default()
+        };
+        let root = fixture.folder.path().join("root");
+        let graph = Graph::open_root(&root, &options).unwrap();
+        assert!(graph.store().layers().unwrap().is_empty());
     });
 }

@@ -9,6 +9,7 @@
 pub(crate) mod schema;
 
 use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -198,6 +199,25 @@ pub(crate) fn tune(connection: &mut Connection) -> rusqlite::Result<()> {
 fn leave_log(connection: &mut Connection) -> rusqlite::Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)
+}
+
+/// What a log begins with; the last bit says how its checksums are read.
+const LOG_MARK: u32 = 0x377f_0682;
+
+/// Whether the log that belongs to the index at `path` is there: nobody who closes an index
+/// removes it, and SQLite takes one that is gone or no log for one that is empty.
+pub(crate) fn has_log(path: &Path) -> Result<bool, StoreError> {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    let log = Path::new(&log);
+    let mut mark = Vec::new();
+    match File::open(log) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        other => other.and_then(|file| file.take(4).read_to_end(&mut mark)),
+    }
+    .at("read", log)?;
+    Ok(mark.is_empty()
+        || <[u8; 4]>::try_from(mark).is_ok_and(|mark| u32::from_be_bytes(mark) & !1 == LOG_MARK))
 }
 
 /// Sleeps before the next attempt for the index; false ends the waiting.

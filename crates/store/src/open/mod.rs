@@ -14,8 +14,8 @@ use crate::boot;
 use crate::effects::Effects;
 use crate::error::{IoContext, StoreError};
 use crate::idmap::IdMaps;
-use crate::index::Index;
 use crate::index::schema::{self, Found};
+use crate::index::{self, Index};
 use crate::lock::{self, Mode};
 use crate::make;
 use crate::ownership::Ownership;
@@ -107,8 +107,12 @@ impl Store {
         let driver = check_driver(&root, options)?;
         let ownership = check_ownership(&root, options)?;
         let id_maps = check_id_maps(&root, options, ownership)?;
-        let (index, in_use) = open_index(&root, &effects)?;
-        boot::scan_after_boot(&root, &index)?;
+        let Opened {
+            index,
+            in_use,
+            lost_log,
+        } = open_index(&root, &effects)?;
+        boot::scan_after_boot(&root, &index, lost_log)?;
         let needs_scan = AtomicBool::new(boot::differs(&index, boot::DRIVER_BOOT)?);
         Ok(Store::new(Inner {
             root,
@@ -139,12 +143,16 @@ impl Store {
     }
 
     /// Returns the driver that the store at `root` was made with; `None` when there is no
-    /// store.
+    /// store, or one whose making was interrupted.
     ///
     /// # Errors
     /// The file system's.
     pub fn driver_of(root: &Path) -> Result<Option<String>, StoreError> {
-        read_word(&Root::new(root).driver_file())
+        let root = Root::new(root);
+        match read_word(&root.format())? {
+            Some(_) => read_word(&root.driver_file()),
+            None => Ok(None),
+        }
     }
 }
 
@@ -219,13 +227,24 @@ fn alone(root: &Root, maintenance: File) -> Result<File, OpenError> {
     })
 }
 
+/// An index that was opened.
+struct Opened {
+    index: Index,
+    /// Keeps others from replacing it.
+    in_use: File,
+    /// Its newest rows may be gone.
+    lost_log: bool,
+}
+
 /// Opens the index; makes or migrates it where that has to be done first.
-///
-/// The file that comes with it keeps others from replacing the index.
-fn open_index(root: &Root, effects: &Arc<Effects>) -> Result<(Index, File), OpenError> {
+fn open_index(root: &Root, effects: &Arc<Effects>) -> Result<Opened, OpenError> {
     let path = root.index();
+    let mut made = false;
     let lock_path = root_lock(root);
-    effects.ensure_dir(&root.locks())?;
+    // Those that hold nothing for long may have been cleared away by hand.
+    for folder in [root.locks(), root.session_locks(), root.staging()] {
+        effects.ensure_dir(&folder)?;
+    }
     loop {
         let in_use = lock::open(&lock_path)?;
         lock::wait(&in_use, Mode::Shared, IN_USE).at("lock", &lock_path)?;
@@ -235,12 +254,21 @@ fn open_index(root: &Root, effects: &Arc<Effects>) -> Result<(Index, File), Open
             if !path.try_exists().at("inspect", &path)? {
                 let _alone = alone(root, maintenance)?;
                 rebuild::replace_index(root, effects)?;
+                made = true;
             }
             continue;
         }
+        // Looked at first: opening makes one.
+        let lost_log = !made && !index::has_log(&path)?;
         let index = Index::open(root, Arc::clone(effects))?;
         match index.found()? {
-            Found::Current => return Ok((index, in_use)),
+            Found::Current => {
+                return Ok(Opened {
+                    index,
+                    in_use,
+                    lost_log,
+                });
+            }
             Found::Newer(found) => {
                 return Err(OpenError::NewerIndex {
                     path,

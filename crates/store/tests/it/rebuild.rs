@@ -87,6 +87,22 @@ fn a_broken_index_is_named_and_can_be_rebuilt() {
 }
 
 /// The write-ahead log of a lost index is not replayed into its successor.
+/// The newest rows stand in the log, which nobody removes who closes the index.
+#[test]
+fn a_lost_log_costs_nothing_that_stands_in_the_folders() {
+    let losses: &[fn(&std::path::Path)] = &[
+        |log| fs::remove_file(log).unwrap(),
+        |log| fs::write(log, "no log at all").unwrap(),
+    ];
+    for lose in losses {
+        let (fixture, before) = filled();
+        ruin(&fixture, |index| lose(&index.with_extension("db-wal")));
+        let store = fixture.open();
+        assert_eq!(state(&store), before);
+        check_whole(&store);
+    }
+}
+
 #[test]
 fn an_old_log_is_not_taken_for_the_new_ones() {
     let (fixture, before) = filled();
