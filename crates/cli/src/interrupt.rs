@@ -8,6 +8,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use anyhow::Context;
 use lith_graph::Observer;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
 /// How long the work may take to undo itself.
@@ -26,6 +27,8 @@ static SIGNAL: AtomicI32 = AtomicI32::new(0);
 
 /// Starts to listen.
 pub(crate) fn install() -> anyhow::Result<()> {
+    // Whoever writes past the limit on the size of files is to get an error, and not to be killed.
+    signal_hook::flag::register(SIGXFSZ, Arc::default()).context("cannot listen for signals")?;
     let mut signals = Signals::new([SIGINT, SIGTERM]).context("cannot listen for signals")?;
     let wait = move || {
         let mut signals = signals.forever();
