@@ -1,27 +1,28 @@
 //! What a new registration makes of the remains of an old one.
 
 use std::fs;
+use std::io;
 use std::path::Path;
 
 use lith_drivers::CacheId;
 use lith_store::{Intent, LayerLock, LayerRecord, Session};
 
+use crate::damage::NOTE;
 use crate::register::expect_diff_id;
 use crate::stage::Applied;
-use crate::{Graph, GraphError, RegisterError, Registered, StagedLayer, record};
+use crate::{Descriptor, Graph, GraphError, RegisterError, Registered, StagedLayer, record};
 
 impl Graph {
-    /// Gives a layer whose files the driver lost new ones, under the same cache ID, so that
-    /// whatever stands on it goes on to find them.
+    /// Makes a layer anew whose files the driver lost, or that was found to be damaged, under the
+    /// same cache ID, so that whatever stands on it goes on to find it.
     ///
-    /// The record is replaced first and the tree appears last, in one step: a kill leaves the
-    /// layer damaged as it was, or whole.
+    /// The record is replaced first, the tree appears in one step, and the note of the damage
+    /// goes last: a kill leaves the layer damaged as it was, or whole.
     pub(crate) fn heal(
         &self,
         _lock: &LayerLock,
         session: &Session,
-        staged: &StagedLayer,
-        applied: Applied,
+        (descriptor, staged, applied): (&Descriptor, &StagedLayer, Applied),
         damaged: &LayerRecord,
     ) -> Result<Registered, RegisterError> {
         expect_diff_id(damaged.diff_id, staged)?;
@@ -38,7 +39,12 @@ impl Graph {
             let layer = damaged.id;
             return Err(GraphError::Corrupt { layer, reason }.into());
         }
-        if applied.has_record {
+        // Refused where it is mounted.
+        self.driver().remove(&cache)?;
+        let folder = self.store().root().layer(&damaged.id);
+        if folder.symlink_metadata().is_err() {
+            self.place_folder(descriptor, staged, damaged)?;
+        } else if applied.has_record {
             self.replace_record(&staged.folder, damaged)?;
         }
         applied.draft.commit(&cache, parent.as_ref())?;
@@ -46,8 +52,30 @@ impl Graph {
             // The index says that the tree is on disk, so it must be.
             self.driver().sync()?;
         }
-        tracing::info!(layer = %damaged.id, "its files were missing and are there again");
+        self.store().effects().remove_file(&folder.join(NOTE))?;
+        tracing::info!(layer = %damaged.id, "it was damaged and is whole again");
         Ok(Registered::of(damaged, true))
+    }
+
+    /// Puts a folder in the place of that of a listed layer, which is gone.
+    fn place_folder(
+        &self,
+        descriptor: &Descriptor,
+        staged: &StagedLayer,
+        layer: &LayerRecord,
+    ) -> Result<(), RegisterError> {
+        let effects = self.store().effects();
+        let description = staged.folder.join("layer.json");
+        let text = serde_json::to_vec_pretty(layer).map_err(io::Error::from);
+        let text = text.map_err(RegisterError::io("describe", &description))?;
+        effects.write_new(&description, &text)?;
+        if let Some(json) = &descriptor.json {
+            effects.write_new(&record::json_path(&staged.folder), json)?;
+        }
+        effects.sync_tree(&staged.folder)?;
+        effects.rename(&staged.folder, &self.store().root().layer(&layer.id))?;
+        effects.sync_dir(&self.store().root().layers())?;
+        Ok(())
     }
 
     /// The driver's ID of the layer below.
@@ -63,7 +91,7 @@ impl Graph {
     }
 
     /// Puts the record of a staged layer in the place of the one that is there, which may be
-    /// damaged too. Nobody reads it: there are no files to go with it.
+    /// damaged too. Whoever reads it now finds no files to go with it.
     fn replace_record(&self, staged: &Path, layer: &LayerRecord) -> Result<(), RegisterError> {
         let effects = self.store().effects();
         let folder = self.store().root().layer(&layer.id);

@@ -49,6 +49,7 @@
 mod checksum;
 pub mod compression;
 mod create;
+mod damage;
 mod delete;
 mod descriptor;
 mod error;

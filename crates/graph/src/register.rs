@@ -18,7 +18,7 @@ impl Graph {
     /// Registers a layer: reads it in one pass, then publishes it, held by `session`.
     ///
     /// A layer that is there already is success, and its data is not read; one whose files the
-    /// driver has lost gets them anew. A layer whose diff ID is known under another chain
+    /// driver has lost, or that was found to be damaged when it was read, is made anew. A layer whose diff ID is known under another chain
     /// is made from that layer, where it proves itself, and its data is not read. Else the
     /// data is read, compressed or not; without data the layer is empty.
     ///
@@ -95,12 +95,15 @@ impl Graph {
         let lock = self.store().lock_layer(&descriptor.id)?;
         match self.store().layer(&descriptor.id)? {
             // Made by another process in between.
-            Some(there) if self.has_tree(&there)? => {
+            Some(there) if self.is_whole(&there)? => {
                 check_known(descriptor, &there)?;
                 self.store().retain(session, &[there.id])?;
                 Ok(Registered::of(&there, false))
             }
-            Some(damaged) => self.heal(&lock, session, &staged, applied, &damaged),
+            Some(damaged) => {
+                let staged = (descriptor, &staged, applied);
+                self.heal(&lock, session, staged, &damaged)
+            }
             None => {
                 self.put_leftover_aside(&lock, session, parent.as_ref())?;
                 let record = self.record(descriptor, &staged, &applied, parent.as_ref())?;
@@ -229,7 +232,7 @@ impl Graph {
             return Ok(None);
         };
         check_known(descriptor, &record)?;
-        if !self.has_tree(&record)? {
+        if !self.is_whole(&record)? {
             return Ok(None);
         }
         match self.store().retain(session, &[record.id]) {

@@ -9,8 +9,8 @@ use lith_store::{DiffId, LayerId, LayerRecord, RetainError, Session};
 use lith_tarsplit::{Assembler, FileEntry, FileGetter};
 
 use crate::pipeline::ReadAhead;
-use crate::record;
 use crate::{Damage, Graph, GraphError};
+use crate::{damage, record};
 
 /// A layer's uncompressed tar, as it was registered.
 ///
@@ -25,7 +25,7 @@ pub struct LayerStream {
     len: u64,
     done: u64,
     checked: bool,
-    _hold: Session,
+    hold: Session,
 }
 
 impl Graph {
@@ -48,7 +48,7 @@ impl Graph {
             })?;
         // Only now: until it was held it could have been deleted and made anew.
         let (layer, cache) = self.known_tree(id)?;
-        let source = self.source(&layer, &cache)?;
+        let source = self.source(&hold, &layer, &cache)?;
         let bytes = ReadAhead::start(source).map_err(|error| GraphError::Corrupt {
             layer: *id,
             reason: format!("its stream cannot be started: {error}"),
@@ -60,12 +60,13 @@ impl Graph {
             len: layer.tar_size,
             done: 0,
             checked: false,
-            _hold: hold,
+            hold,
         })
     }
 
     fn source(
         &self,
+        hold: &Session,
         layer: &LayerRecord,
         cache: &CacheId,
     ) -> Result<Box<dyn Read + Send>, GraphError> {
@@ -73,7 +74,9 @@ impl Graph {
             layer: layer.id,
             reason,
         };
-        let tree = match self.driver().files(cache)? {
+        let files = self.driver().files(cache);
+        let files = files.inspect_err(|error| damage::note(hold, &layer.id, error))?;
+        let tree = match files {
             LayerFiles::Stream(stream) if !layer.has_record => return Ok(stream),
             LayerFiles::Stream(_) => {
                 return Err(corrupt(
@@ -87,6 +90,7 @@ impl Graph {
         };
         let folder = self.store().root().layer(&layer.id);
         let record = record::open_record(&folder).map_err(|error| {
+            damage::note(hold, &layer.id, &error);
             corrupt(format!(
                 "cannot open {}: {error}",
                 record::record_path(&folder).display()
@@ -124,14 +128,21 @@ impl LayerStream {
         self.len
     }
 
+    /// What is wrong with the bytes, which is noted for the next registration of the layer.
     fn damage(&self, reason: String) -> io::Error {
-        io::Error::new(
-            io::ErrorKind::InvalidData,
-            Damage {
-                layer: self.layer,
-                reason,
-            },
-        )
+        let damage = Damage {
+            layer: self.layer,
+            reason,
+        };
+        damage::note(&self.hold, &self.layer, &damage);
+        io::Error::new(io::ErrorKind::InvalidData, damage)
+    }
+
+    /// What failed while bytes were read.
+    fn failed(&self, error: &io::Error) -> io::Error {
+        damage::note(&self.hold, &self.layer, error);
+        let (layer, reason) = (self.layer, chain(error));
+        io::Error::new(io::ErrorKind::InvalidData, Damage { layer, reason })
     }
 
     /// Called when all bytes are there and before the last of them are given out.
@@ -146,7 +157,7 @@ impl LayerStream {
         let more = self
             .bytes
             .read(&mut [0])
-            .map_err(|error| self.damage(chain(&error)))?;
+            .map_err(|error| self.failed(&error))?;
         if more > 0 || self.done > self.len {
             return Err(self.damage(format!("it does not end after its {} bytes", self.len)));
         }
@@ -158,7 +169,14 @@ impl LayerStream {
             (Some(expected), Some(actual)) => {
                 return Err(self.damage(format!("its content is {actual}, expected {expected}")));
             }
-            (_, None) => return Err(self.damage("it could not be read to its end".into())),
+            (_, None) => {
+                let reason = "it could not be read to its end".to_owned();
+                let layer = self.layer;
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    Damage { layer, reason },
+                ));
+            }
         }
         self.checked = true;
         Ok(())
@@ -170,10 +188,7 @@ impl Read for LayerStream {
         if buf.is_empty() {
             return Ok(0);
         }
-        let read = self
-            .bytes
-            .read(buf)
-            .map_err(|error| self.damage(chain(&error)))?;
+        let read = self.bytes.read(buf).map_err(|error| self.failed(&error))?;
         self.done += read as u64;
         if read == 0 || self.done >= self.len {
             self.check()?;
@@ -183,7 +198,7 @@ impl Read for LayerStream {
 }
 
 /// An error with its causes, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {

@@ -1,13 +1,14 @@
-//! Layers whose files the driver lost.
+//! Layers that are damaged: files that the driver lost, records that are torn.
 
 use std::fs;
+use std::io::Read;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use lith_graph::{DeleteError, Descriptor, Graph, GraphError, RegisterError};
 use lith_store::{ChainId, LayerId};
 
-use crate::fixture::{on_each_driver, read_back, register, tar};
+use crate::fixture::{Fixture, on_each_driver, read_back, register, tar};
 
 const BASE: &[(&str, &[u8])] = &[("a", b"one"), ("dup", b"first"), ("dup", b"second")];
 const CHILD: &[(&str, &[u8])] = &[("b", b"two")];
@@ -256,4 +257,107 @@ fn a_rebuilt_index_lists_no_layer_over_the_wrong_tree() {
         assert!(graph.exists(&base.id).unwrap());
         assert!(!graph.exists(&child).unwrap());
     });
+}
+
+/// Reads a layer whole; true when that worked.
+fn reads(graph: &Graph, id: &LayerId) -> bool {
+    let mut bytes = Vec::new();
+    graph
+        .tar_layer(id)
+        .is_ok_and(|mut stream| stream.read_to_end(&mut bytes).is_ok())
+}
+
+/// A way to damage the base of a [`stack`].
+type Damage = fn(&Fixture, &LayerId);
+
+const DAMAGES: &[(&str, Damage)] = &[
+    ("a file has changed", |fixture, _| {
+        for file in fixture.tree_files("a") {
+            fs::write(file, "ONE").unwrap();
+        }
+    }),
+    ("a file is gone", |fixture, _| {
+        for file in fixture.tree_files("a") {
+            fs::remove_file(file).unwrap();
+        }
+    }),
+    ("the record is torn", |fixture, base| {
+        fs::write(fixture.layer(base).join("tar-data.json.gz"), "torn").unwrap();
+    }),
+    ("the record is gone", |fixture, base| {
+        fs::remove_file(fixture.layer(base).join("tar-data.json.gz")).unwrap();
+    }),
+    ("a payload is gone", |fixture, base| {
+        fs::remove_dir_all(fixture.layer(base).join("kept")).unwrap();
+    }),
+    ("its folder is gone", |fixture, base| {
+        fs::remove_dir_all(fixture.layer(base)).unwrap();
+    }),
+];
+
+#[test]
+fn damage_that_was_found_is_gone_when_the_layer_is_registered_again() {
+    on_each_driver(|fixture| {
+        for (round, (what, damage)) in DAMAGES.iter().enumerate() {
+            let fixture = Fixture::like(fixture, round);
+            let graph = fixture.open();
+            let [(base_chain, base), (_, child)] = stack(&graph);
+            damage(&fixture, &base);
+            assert!(!reads(&graph, &base), "{what}");
+
+            let session = graph.store().begin().unwrap();
+            let (_, healed) = register(&graph, &session, None, &tar(BASE));
+            assert!(healed.new, "{what}");
+            assert!(read_back(&graph, &healed).unwrap() == tar(BASE), "{what}");
+            let (_, again) = register(&graph, &session, None, &tar(BASE));
+            assert!(!again.new, "{what}: it is whole now");
+            let (_, above) = register(&graph, &session, Some(&base_chain), &tar(CHILD));
+            assert!(!above.new, "{what}: nothing is wrong with it");
+            assert!(reads(&graph, &child), "{what}");
+            session.end().unwrap();
+            drop(graph);
+            fixture.lose_index();
+            fixture.assert_layers(2);
+        }
+    });
+}
+
+#[test]
+fn damage_below_a_mount_is_left_until_it_ends() {
+    on_each_driver(|fixture| {
+        let graph = fixture.open();
+        let [(_, base), _] = stack(&graph);
+        for file in fixture.tree_files("a") {
+            fs::write(file, "ONE").unwrap();
+        }
+        assert!(!reads(&graph, &base));
+        let target = fixture.folder.path().join("mounted");
+        fs::create_dir(&target).unwrap();
+        let mount = graph.mount(&base, &target).unwrap();
+        let session = graph.store().begin().unwrap();
+        let staged = graph
+            .stage(&session, &mut &tar(BASE)[..], None, &())
+            .unwrap();
+        let descriptor = Descriptor::chain(None, staged.diff_id());
+        let refused = graph.publish(&session, staged, &descriptor).unwrap_err();
+        let text = with_causes(&refused);
+        assert!(text.contains(&target.display().to_string()), "{text}");
+        drop(mount);
+        let (_, healed) = register(&graph, &session, None, &tar(BASE));
+        assert!(healed.new);
+        session.end().unwrap();
+        assert!(reads(&graph, &base));
+    });
+}
+
+/// An error with its causes.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    text
 }

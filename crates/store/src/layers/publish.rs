@@ -41,9 +41,9 @@ pub enum PublishLayerError {
         /// Its parent.
         parent: LayerId,
         /// The tree it was made over.
-        expected: String,
+        expected: Box<str>,
         /// The tree that the parent has.
-        found: String,
+        found: Box<str>,
     },
     /// What was staged is not what was announced.
     #[error("staged layer {}: {reason}", path.display())]
@@ -180,8 +180,8 @@ pub(crate) fn check_parent(
             Err(PublishLayerError::OtherParentTree {
                 layer,
                 parent,
-                expected: expected.clone(),
-                found,
+                expected: expected.as_str().into(),
+                found: found.into(),
             })
         }
         _ => Ok(()),

@@ -103,7 +103,7 @@ fn a_damaged_image_is_written_anew_when_it_is_published_again() {
         damage(&store.root().image(&one.id));
         store.image(&one.id).unwrap_err();
 
-        let published = store.publish_image_as(&session, &one, &[tag.clone()]);
+        let published = store.publish_image_as(&session, &one, std::slice::from_ref(&tag));
         assert_eq!(published.unwrap().published, Published::AlreadyThere);
         assert_eq!(store.image(&one.id).unwrap().unwrap(), one);
         assert_eq!(store.image(&two.id).unwrap().unwrap(), two);

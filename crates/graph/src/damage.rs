@@ -1,0 +1,80 @@
+//! Damage that was found is noted in the layer's folder, so that the next registration of the
+//! layer does not reuse it but makes it anew.
+
+use std::error::Error;
+use std::io;
+
+use lith_store::{LayerId, LayerRecord, Session};
+use rustix::io::Errno;
+
+use crate::{Graph, GraphError, record};
+
+/// The file in a layer's folder that says what was found to be wrong with it.
+pub(crate) const NOTE: &str = "damaged";
+
+impl Graph {
+    /// Whether a layer can be reused: the driver has its files, its record is there where it
+    /// should be, and nobody has found it damaged. Nothing is read.
+    pub(crate) fn is_whole(&self, layer: &LayerRecord) -> Result<bool, GraphError> {
+        let folder = self.store().root().layer(&layer.id);
+        let is_there = |path: std::path::PathBuf| path.symlink_metadata().is_ok();
+        Ok(self.has_tree(layer)?
+            && (!layer.has_record || is_there(record::record_path(&folder)))
+            && !is_there(folder.join(NOTE)))
+    }
+}
+
+/// Takes note that a layer is damaged, where `error` says so. Failing must not hide the error.
+pub(crate) fn note(session: &Session, layer: &LayerId, error: &(dyn Error + 'static)) {
+    if !lasts(error) {
+        return;
+    }
+    let reason = format!("{}\n", crate::stream::chain(error));
+    let noted = session
+        .store()
+        .set_layer_file(session, layer, NOTE, reason.as_bytes());
+    if let Err(error) = noted {
+        tracing::warn!(%layer, %error, "cannot take note of damage");
+    }
+}
+
+/// Whether an error is there to stay: what the system refuses for want of memory or descriptors,
+/// say, tells nothing of the layer.
+fn lasts(error: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let code = error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::raw_os_error);
+        if let Some(code) = code {
+            return matches!(
+                Errno::from_raw_os_error(code),
+                Errno::NOENT | Errno::NOTDIR | Errno::ISDIR | Errno::LOOP | Errno::NXIO | Errno::IO
+            );
+        }
+        next = error.source();
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_system_lacks_is_no_damage() {
+        let of = |errno: Errno| {
+            let inner = io::Error::from_raw_os_error(errno.raw_os_error());
+            io::Error::other(GraphError::Io {
+                action: "open",
+                path: "f".into(),
+                source: inner,
+            })
+        };
+        for errno in [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::ACCESS] {
+            assert!(!lasts(&of(errno)), "{errno}");
+        }
+        assert!(lasts(&of(Errno::NOENT)));
+        assert!(lasts(&io::Error::other("checksum")));
+    }
+}
