@@ -2,11 +2,14 @@
 
 use std::io;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
 use crate::output::text;
 
-/// Prints an error with its causes to standard error; a reader that went away is no news.
+/// Prints an error with its causes to standard error; that the reader of standard output went
+/// away is no news.
 pub(crate) fn print(error: &anyhow::Error) {
-    if is_broken_pipe(error) {
+    if is_broken_pipe(error) && nobody_reads_stdout() {
         return;
     }
     print_line(&text::escape(&causes(error)));
@@ -39,6 +42,16 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
         .chain()
         .filter_map(|cause| cause.downcast_ref::<io::Error>())
         .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// A broken pipe may be any: an engine that hung up, say, of which people want to hear.
+fn nobody_reads_stdout() -> bool {
+    let stdout = io::stdout();
+    let mut asked = [PollFd::new(&stdout, PollFlags::OUT)];
+    poll(&mut asked, Some(&Timespec::default())).is_ok()
+        && asked
+            .iter()
+            .any(|fd| fd.revents().intersects(PollFlags::ERR | PollFlags::HUP))
 }
 
 #[cfg(test)]
