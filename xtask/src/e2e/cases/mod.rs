@@ -2,6 +2,7 @@
 
 mod crash;
 mod failure;
+mod formats;
 mod graph;
 mod input;
 pub(crate) mod machine;
@@ -67,6 +68,9 @@ pub(crate) fn all() -> Vec<Case> {
         machine::add(&mut cases, driver);
         all.append(&mut cases.cases);
     }
+    let mut cases = Cases::new("formats");
+    formats::add(&mut cases);
+    all.append(&mut cases.cases);
     let mut cases = Cases::new("tar-split");
     tarsplit::add(&mut cases);
     all.append(&mut cases.cases);

@@ -126,7 +126,7 @@ fn umoci(lab: &Lab, driver: Driver) -> Result<String> {
         &format!("oci:{}:latest", layout.display()),
     )?;
     let bundle = saved.folder.path().join("bundle");
-    peers::umoci_unpack(&lab.settings, &layout, &bundle)?;
+    peers::umoci_unpack(&lab.settings, &layout, "latest", &bundle)?;
     let lith = lab.standing(driver)?;
     let target = saved.folder.path().join("tree");
     let mount = LithMount::new(&lith, &Image::Odd.name(), &target)?;

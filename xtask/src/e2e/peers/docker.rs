@@ -74,6 +74,16 @@ impl Docker {
         }
     }
 
+    /// Where it listens, as `DOCKER_HOST` has it.
+    pub(crate) fn host(&self) -> String {
+        socket(self.run.path())
+    }
+
+    /// Where it keeps its images.
+    pub(crate) fn data_root(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
     fn docker(&self) -> Result<Command> {
         let mut command = self.settings.command("docker")?;
         command.arg("-H").arg(socket(self.run.path()));

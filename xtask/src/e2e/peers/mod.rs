@@ -8,7 +8,9 @@ mod tools;
 pub(crate) use docker::Docker;
 pub(crate) use podman::Podman;
 pub(crate) use reference::Reference;
-pub(crate) use tools::{skopeo_copy, skopeo_inspect, umoci_unpack};
+pub(crate) use tools::{
+    skopeo_config, skopeo_copy, skopeo_copy_with, skopeo_inspect, umoci, umoci_unpack,
+};
 
 use std::fs;
 use std::path::{Path, PathBuf};

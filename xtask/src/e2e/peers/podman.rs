@@ -116,6 +116,25 @@ impl Podman {
             .map(drop)
     }
 
+    /// `podman pull` of something on this machine; gives the image ID (hex).
+    pub(crate) fn pull(&self, source: &str) -> Result<String> {
+        let mut command = self.podman()?;
+        command
+            .args(["pull", "-q", "--signature-policy"])
+            .arg(self.settings.policy())
+            .arg(source);
+        Ok(process::run(&mut command)?.ok()?.text())
+    }
+
+    /// `podman save` of one image in a format of its own choice.
+    pub(crate) fn save_as(&self, format: &str, out: &Path, name: &str) -> Result<()> {
+        let mut command = self.podman()?;
+        command
+            .args(["save", "-q", "--format", format, "-o"])
+            .arg(out);
+        process::run(command.arg(name))?.ok().map(drop)
+    }
+
     /// Image ID (hex) and diff IDs as podman tells them.
     pub(crate) fn inspect(&self, name: &str) -> Result<(String, Vec<String>)> {
         let output = process::run(self.podman()?.args(["image", "inspect", name]))?.ok()?;

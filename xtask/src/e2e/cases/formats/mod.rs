@@ -1,0 +1,111 @@
+//! Every format in and out, against the tools that own the formats. README shows the tables.
+
+mod reads;
+mod table;
+mod writes;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use tempfile::TempDir;
+
+use super::Cases;
+use crate::archive::{Told, normalise};
+use crate::e2e::images::family::{self, Family};
+use crate::e2e::lab::Lab;
+use crate::lith::{Driver, Lith};
+use crate::process;
+
+pub(super) fn add(cases: &mut Cases) {
+    cases.add("what-lith-writes", writes::table);
+    cases.add("what-lith-reads", reads::table);
+}
+
+/// Two images that share layers, and what they are.
+struct Subject {
+    folder: TempDir,
+    family: Family,
+    images: Vec<Told>,
+}
+
+impl Subject {
+    fn new(lab: &Lab) -> Result<Subject> {
+        let folder = lab.scratch()?;
+        let family = family::make(folder.path(), 2, 40)?;
+        let images = Told::of_archive(&family.together)?;
+        Ok(Subject {
+            folder,
+            family,
+            images,
+        })
+    }
+
+    /// A path in this subject's folder where nothing is yet.
+    fn place(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn image(&self, name: &str) -> Result<&Told> {
+        let name = normalise(name);
+        let found = self.images.iter().find(|told| told.names.contains(&name));
+        found.with_context(|| format!("nobody made {name}"))
+    }
+}
+
+/// lith with an empty store in `folder`, with the driver that it takes on this file system.
+fn lith(lab: &Lab, folder: &Path) -> Result<Lith> {
+    let overlay = lab.settings.storage == "overlay";
+    lab.lith(
+        if overlay {
+            Driver::Overlay
+        } else {
+            Driver::Vfs
+        },
+        folder,
+    )
+}
+
+/// Loads `source` into an empty store and tells what came of it: IDs and names as the report says
+/// them, diff IDs from what is saved of it, each layer checked.
+fn loaded(lab: &Lab, folder: &Path, source: &str, host: Option<&str>) -> Result<Vec<Told>> {
+    std::fs::create_dir(folder)?;
+    let lith = lith(lab, folder)?;
+    let mut command = lith.command();
+    if let Some(host) = host {
+        command.env("DOCKER_HOST", host);
+    }
+    let output = process::run(command.args(["load", "--json", "-i", source]))?.ok()?;
+    let report: Vec<serde_json::Value> =
+        serde_json::from_slice(&output.stdout).context("load prints no JSON list")?;
+    let mut names = std::collections::BTreeMap::new();
+    for image in &report {
+        let id = image["id"].as_str().context("an image without id")?;
+        let list = image["names"]
+            .as_array()
+            .context("an image without names")?;
+        let list = list.iter().filter_map(|name| name.as_str());
+        let mut list: Vec<String> = list.map(normalise).collect();
+        list.sort();
+        names.insert(id.trim_start_matches("sha256:").to_owned(), list);
+    }
+    let out = folder.join("saved.tar");
+    let ids: Vec<String> = names.keys().cloned().collect();
+    lith.save(&out, &ids)?;
+    lith.nothing_staged()?;
+    let mut images = Told::of_archive(&out)?;
+    ensure!(
+        images.len() == names.len(),
+        "{} images were loaded, {} saved",
+        names.len(),
+        images.len()
+    );
+    for image in &mut images {
+        image.names = names.remove(&image.id).context("another ID was saved")?;
+    }
+    Ok(images)
+}
+
+fn expect(found: &[Told], expected: &[Told]) -> Result<()> {
+    ensure!(found == expected, "found {found:?}, expected {expected:?}");
+    Ok(())
+}
