@@ -46,7 +46,7 @@ pub(crate) fn make(folder: &Path, count: usize, files: usize) -> Result<Family> 
     for number in 0..count {
         let own = layer(&format!("own-{number}"), files / 8, &[])?;
         let layers = [&base, &middle[number % 2], &common, &own];
-        let name = format!("e2e/family-{number}:1");
+        let name = format!("registry.example/e2e/family-{number}:1");
         let archive = folder.join(format!("family-{number}.tar"));
         let mut alone = Bundle::create(&archive)?;
         let id = alone.image(&[&name], &layers)?;

@@ -6,15 +6,13 @@ mod writes;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
-use tempfile::TempDir;
-
 use super::Cases;
 use crate::archive::{Told, normalise};
 use crate::e2e::images::family::{self, Family};
 use crate::e2e::lab::Lab;
 use crate::lith::{Driver, Lith};
 use crate::process;
+use anyhow::{Context, Result, ensure};
 
 pub(super) fn add(cases: &mut Cases) {
     cases.add("what-lith-writes", writes::table);
@@ -23,15 +21,17 @@ pub(super) fn add(cases: &mut Cases) {
 
 /// Two images that share layers, and what they are.
 struct Subject {
-    folder: TempDir,
+    folder: PathBuf,
     family: Family,
     images: Vec<Told>,
 }
 
 impl Subject {
-    fn new(lab: &Lab) -> Result<Subject> {
-        let folder = lab.scratch()?;
-        let family = family::make(folder.path(), 2, 40)?;
+    /// Makes them in a folder with this name: podman makes names of paths, and takes no random
+    /// ones with capitals in them.
+    fn new(lab: &Lab, name: &str) -> Result<Subject> {
+        let folder = lab.folder(name)?;
+        let family = family::make(&folder, 2, 40)?;
         let images = Told::of_archive(&family.together)?;
         Ok(Subject {
             folder,
@@ -42,7 +42,7 @@ impl Subject {
 
     /// A path in this subject's folder where nothing is yet.
     fn place(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.folder.join(name)
     }
 
     fn image(&self, name: &str) -> Result<&Told> {

@@ -24,7 +24,7 @@ const TOOLS: [&str; 4] = ["docker", "podman", "skopeo", "umoci"];
 
 /// The table; an error when a cell failed.
 pub(super) fn table(lab: &Lab) -> Result<String> {
-    let subject = Subject::new(lab)?;
+    let subject = Subject::new(lab, "formats-reads")?;
     let mut table = Table::new(&TOOLS);
     let podman = Podman::new(&lab.settings, &subject.place("podman"));
     let podman = podman.and_then(|podman| {

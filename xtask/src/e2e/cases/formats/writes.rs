@@ -71,7 +71,7 @@ const fn row(name: &'static str, kind: Kind, options: &'static [&'static str]) -
 
 /// The table; an error when a cell failed.
 pub(super) fn table(lab: &Lab) -> Result<String> {
-    let subject = Subject::new(lab)?;
+    let subject = Subject::new(lab, "formats-writes")?;
     let folder = subject.place("from");
     fs::create_dir(&folder)?;
     let from = lith(lab, &folder)?;
