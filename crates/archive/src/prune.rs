@@ -98,7 +98,7 @@ pub fn prune(
     if options.dry_run {
         return Ok(plan.into_report());
     }
-    let session = graph.store().begin()?;
+    let session = graph.store().begin_small()?;
     let mut work = Pruning {
         taking: Taking {
             graph,

@@ -185,7 +185,7 @@ fn run(
     observer: &dyn Observer,
     work: impl FnOnce(&mut Removal<'_>) -> Result<(), RemoveError>,
 ) -> Result<RemoveReport, RemoveError> {
-    let session = graph.store().begin()?;
+    let session = graph.store().begin_small()?;
     let mut removal = Removal {
         taking: Taking {
             graph,

@@ -58,7 +58,7 @@ impl Selection {
         if freed.is_empty() {
             return Ok(());
         }
-        let session = store.begin()?;
+        let session = store.begin_small()?;
         for layer in freed {
             self.graph.sweep_unclaimed(&session, &[layer])?;
         }
@@ -134,7 +134,7 @@ fn select_with(
     resolve: impl Fn(&Store, &str) -> Result<Vec<Resolved>, SelectError>,
 ) -> Result<Selection, SelectError> {
     let store = graph.store();
-    let session = store.begin()?;
+    let session = store.begin_small()?;
     let mut selection = Selection {
         graph: graph.clone(),
         images: Vec::new(),

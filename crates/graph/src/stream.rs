@@ -38,7 +38,7 @@ impl Graph {
     /// [`GraphError::NotFound`]; [`GraphError::NoTree`], [`GraphError::NoRecord`] and
     /// [`GraphError::Corrupt`] when it is damaged so that nothing can be read.
     pub fn tar_layer(&self, id: &LayerId) -> Result<LayerStream, GraphError> {
-        let hold = self.store().begin()?;
+        let hold = self.store().begin_small()?;
         self.known(id)?;
         self.store()
             .retain(&hold, &[*id])

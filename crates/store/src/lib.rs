@@ -63,6 +63,7 @@ mod random;
 mod rebuild;
 mod recover;
 mod reference;
+mod reserve;
 mod root;
 mod search;
 mod session;

@@ -111,6 +111,7 @@ pub(crate) fn refuse_foreign(root: &Root) -> Result<(), OpenError> {
         "names",
         "ownership",
         "ownership.new",
+        "reserve",
         "staging",
     ];
     let path = root.path();

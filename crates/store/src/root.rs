@@ -114,6 +114,11 @@ impl Root {
         self.staging().join(id.as_str())
     }
 
+    /// A file with nothing in it: room that a full disk leaves for removals.
+    pub fn reserve(&self) -> PathBuf {
+        self.path.join("reserve")
+    }
+
     /// The locks.
     pub fn locks(&self) -> PathBuf {
         self.path.join("locks")

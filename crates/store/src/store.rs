@@ -13,6 +13,7 @@ use crate::index::Index;
 use crate::lock::SlotLock;
 use crate::ownership::Ownership;
 use crate::reference::Reference;
+use crate::reserve;
 use crate::root::Root;
 use crate::session::Session;
 
@@ -76,6 +77,17 @@ impl Store {
     /// # Errors
     /// The file system's.
     pub fn begin(&self) -> Result<Session, StoreError> {
+        reserve::keep(self.root());
+        Session::begin(self)
+    }
+
+    /// Begins a session whose work needs little room: to remove, to hold, to name. On a full disk
+    /// it takes what the root has kept aside for it.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn begin_small(&self) -> Result<Session, StoreError> {
+        reserve::spend(self.root());
         Session::begin(self)
     }
 

@@ -154,7 +154,7 @@ fn unmount(graph: &Graph, mount: &MountedImage) -> anyhow::Result<Vec<Swept>> {
     let Some(layer) = mount.layer else {
         return Ok(Vec::new());
     };
-    let session = store.begin()?;
+    let session = store.begin_small()?;
     let swept = graph.sweep_unclaimed(&session, &[layer])?;
     session.end()?;
     Ok(swept)

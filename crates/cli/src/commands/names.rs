@@ -30,7 +30,7 @@ pub(super) fn tag(graph: &Graph, args: &TagArgs, quiet: bool) -> anyhow::Result<
         moved: BTreeMap::new(),
     };
     let store = graph.store();
-    let session = store.begin()?;
+    let session = store.begin_small()?;
     for name in &names {
         let before = store
             .set_name(&session, name, &image)

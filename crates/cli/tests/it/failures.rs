@@ -1,6 +1,7 @@
 //! What cannot be done fails with a name and a reason, and leaves nothing behind.
 
 use std::fs;
+use std::io::Write;
 
 use crate::archive::{Image, append, docker_archive, layer, sha256};
 use crate::lith::{Lith, is_root};
@@ -173,4 +174,72 @@ fn a_root_of_another_driver_is_refused() {
         error.contains("vfs") && error.contains("overlay"),
         "{error}"
     );
+}
+
+/// A file system of its own on a folder, taken away when dropped.
+struct Small(std::path::PathBuf);
+
+impl Small {
+    fn on(folder: &std::path::Path) -> Small {
+        fs::create_dir(folder).unwrap();
+        let mounted = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=48m", "tmpfs"])
+            .arg(folder)
+            .status();
+        assert!(mounted.unwrap().success());
+        Small(folder.to_owned())
+    }
+
+    /// Writes until nothing more fits.
+    fn fill(&self) {
+        let mut file = fs::File::create(self.0.join("fill")).unwrap();
+        for size in [1 << 20, 4096, 1] {
+            while file.write_all(&vec![b'x'; size]).is_ok() {}
+        }
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg(&self.0).status();
+    }
+}
+
+/// What is on a full disk can still be seen, taken away and removed.
+#[test]
+fn a_full_disk_can_be_emptied() {
+    if !is_root("a_full_disk_can_be_emptied") {
+        return;
+    }
+    let lith = Lith::new("vfs");
+    let small = Small::on(&lith.root());
+    let mut other = image();
+    other.names = vec!["other:1"];
+    other.author = "somebody else";
+    other.layers.push(layer(&[("more", Some(&[b'y'; 70_000]))]));
+    lith.pipe(["load"], &docker_archive(&image()));
+    lith.pipe(["load"], &docker_archive(&other));
+    small.fill();
+    let mut third = image();
+    third
+        .layers
+        .push(layer(&[("third", Some(&[b'z'; 90_000]))]));
+    let refused = lith.pipe(["load"], &docker_archive(&third));
+    let error = String::from_utf8(refused.stderr).unwrap();
+    assert!(
+        error.contains("full") || error.contains("No space left"),
+        "{error}"
+    );
+
+    assert_eq!(lith.json(["images", "--json"]).as_array().unwrap().len(), 2);
+    let saved = lith.ok(["save", "other:1"]);
+    lith.ok(["untag", "app:1"]);
+    lith.ok(["rmi", "other:1"]);
+    lith.ok(["prune"]);
+    lith.assert_empty();
+    // The room is kept aside again as soon as there is some.
+    fs::remove_file(small.0.join("fill")).unwrap();
+    lith.pipe(["load"], &saved);
+    assert!(small.0.join("reserve").metadata().unwrap().len() > 0);
+    assert_eq!(lith.json(["images", "--json"]).as_array().unwrap().len(), 1);
 }
