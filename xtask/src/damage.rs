@@ -4,9 +4,19 @@ use anyhow::Result;
 
 use crate::{process, workspace};
 
+/// Arguments of `cargo xtask damage`.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// How long each of the two tests may take.
+    #[arg(long, default_value_t = 5)]
+    minutes: u64,
+}
+
 /// Runs the slow tests of damaged archives.
-pub(crate) fn run() -> Result<()> {
-    process::show(workspace::cargo().args([
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let mut cargo = workspace::cargo();
+    cargo.env("LITH_DAMAGE_MINUTES", options.minutes.to_string());
+    process::show(cargo.args([
         "test",
         "--package",
         "lith-archive",
@@ -15,5 +25,7 @@ pub(crate) fn run() -> Result<()> {
         "--",
         "--ignored",
         "damage::slow",
+        "--test-threads=1",
+        "--nocapture",
     ]))
 }

@@ -47,7 +47,7 @@ enum Task {
     /// Measures what commands cost and prints a table.
     Bench(bench::Options),
     /// Loads archives of every format that are cut off or changed, at every byte.
-    Damage,
+    Damage(damage::Options),
     /// Checks the rules that the compiler does not know.
     Tidy,
     /// Runs one command and writes what it cost to a file (used by `e2e`).
@@ -61,7 +61,7 @@ fn main() -> ExitCode {
         Task::E2e(options) => e2e::run(&options),
         Task::Ci(options) => ci::run(&options),
         Task::Bench(options) => bench::run(&options),
-        Task::Damage => damage::run(),
+        Task::Damage(options) => damage::run(&options),
         Task::Tidy => tidy::run(),
         Task::Measure(options) => return measure::run(&options),
     };

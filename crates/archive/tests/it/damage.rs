@@ -2,12 +2,15 @@
 //! result, never a panic, and nothing left behind.
 //!
 //! The quick tests take some of the lengths and changes, other ones from place to place; the
-//! slow ones (`cargo xtask damage`) take all lengths, and many changes of every byte.
+//! slow ones (`cargo xtask damage`) take all lengths, and many changes of every byte, as far
+//! as their time goes.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use lith_archive::{
     DockerLayout, Format, Input, LoadError, LoadOptions, LoadReport, SaveOptions, Target, load,
@@ -279,31 +282,63 @@ fn cut_off_and_compressed() {
     }
 }
 
+/// How long each of the slow tests may take, in minutes: `cargo xtask damage` sets it.
+const MINUTES: &str = "LITH_DAMAGE_MINUTES";
+
+/// Makes `count` attempts on all processors, or as many as there is time for, spread over all.
+fn slowly(count: usize, attempt: impl Fn(&Bench, usize) + Sync) {
+    const STRIDE: usize = 1_000_003;
+    let minutes = std::env::var(MINUTES).map_or(5, |text| text.parse().unwrap());
+    let end = Instant::now() + Duration::from_secs(60 * minutes);
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().unwrap().get() {
+            scope.spawn(|| {
+                let bench = Bench::new();
+                while Instant::now() < end {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= count {
+                        break;
+                    }
+                    attempt(&bench, number * STRIDE % count);
+                }
+            });
+        }
+    });
+    let made = next.into_inner().min(count);
+    eprintln!("{made} of {count} attempts");
+}
+
 #[test]
 #[ignore = "minutes: cargo xtask damage"]
 fn slow_every_length() {
-    let bench = Bench::new();
-    for sample in samples() {
-        for length in 0..sample.archive.len() {
-            for way in [Way::File, Way::Pipe] {
-                bench.truncated(&sample, length, way);
-            }
-        }
-    }
+    let samples = samples();
+    let lengths = samples.iter().enumerate().flat_map(|(number, sample)| {
+        (0..sample.archive.len())
+            .flat_map(move |length| [Way::File, Way::Pipe].map(|way| (number, length, way)))
+    });
+    let all: Vec<(usize, usize, Way)> = lengths.collect();
+    slowly(all.len(), |bench, number| {
+        let (sample, length, way) = all[number];
+        bench.truncated(&samples[sample], length, way);
+    });
 }
 
 #[test]
 #[ignore = "minutes: cargo xtask damage"]
 fn slow_every_byte_changed() {
-    let bench = Bench::new();
-    for sample in samples() {
+    let samples = samples();
+    let mut all = Vec::new();
+    for (number, sample) in samples.iter().enumerate() {
         for at in documents(&sample.archive).into_iter().flatten() {
             let low_bit = sample.archive[at] ^ 1;
             for byte in CHANGES.into_iter().chain([low_bit]) {
-                for way in [Way::File, Way::Pipe] {
-                    bench.changed(&sample, at, byte, way);
-                }
+                all.extend([Way::File, Way::Pipe].map(|way| (number, at, byte, way)));
             }
         }
     }
+    slowly(all.len(), |bench, number| {
+        let (sample, at, byte, way) = all[number];
+        bench.changed(&samples[sample], at, byte, way);
+    });
 }
