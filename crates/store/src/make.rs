@@ -10,6 +10,7 @@ use crate::error::{IoContext, StoreError};
 use crate::idmap::IdMaps;
 use crate::open::{OpenError, OpenOptions, read_word, wait_maintenance};
 use crate::ownership::Ownership;
+use crate::reserve;
 use crate::root::{FORMAT, Root};
 
 /// Makes the root; several processes may try at once.
@@ -55,6 +56,7 @@ pub(crate) fn make_root(
             chown(path, Some(user), Some(group)).at("set owner of", path)?;
         }
     }
+    reserve::keep(root);
     put_word(effects, &root.driver_file(), driver)?;
     put_word(effects, &root.ownership(), ownership.as_str())?;
     effects.sync_dir(path)?;

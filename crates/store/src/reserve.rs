@@ -15,7 +15,7 @@ use nix::sys::statvfs::statvfs;
 use crate::root::Root;
 
 /// Bytes kept aside.
-const SIZE: u64 = 2 << 20;
+const SIZE: u64 = 512 << 10;
 
 /// A file system with less room than this is not made fuller.
 const PLENTY: u64 = 32 << 20;
