@@ -63,8 +63,18 @@ impl Lith {
 
     /// `load -i ARCHIVE --json`: the list of what was loaded.
     pub(crate) fn load(&self, archive: &Path) -> Result<Vec<Value>> {
+        self.load_from(archive.as_os_str(), &[])
+    }
+
+    /// The same for any SOURCE, with further variables.
+    pub(crate) fn load_from(
+        &self,
+        source: &OsStr,
+        variables: &[(&str, &str)],
+    ) -> Result<Vec<Value>> {
         let mut command = self.command();
-        command.arg("load").arg("-i").arg(archive).arg("--json");
+        command.envs(variables.iter().copied());
+        command.arg("load").arg("-i").arg(source).arg("--json");
         list(&process::run(&mut command)?.ok()?)
     }
 

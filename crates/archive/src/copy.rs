@@ -112,18 +112,13 @@ pub fn copy(
         platform: options.platform.as_ref(),
         observer,
     };
-    let (described, opener) = source.describe(&mut spool, &ask)?;
+    let (mut described, opener) = source.describe(&mut spool, &ask)?;
+    warnings.extend(described.take_warnings());
     let Description {
         mut images,
-        warnings: told,
         cut_off,
+        ..
     } = described;
-    warnings.extend(told);
-    if let Some(offset) = cut_off {
-        warnings.push(format!(
-            "the archive ends at offset {offset} without an end mark"
-        ));
-    }
     let choice = Choice {
         one: one.as_ref(),
         images: &options.images,

@@ -6,6 +6,9 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+/// Largest JSON document that is read, where nothing else is said.
+pub const MAX_DOCUMENT: u64 = 4 << 20;
+
 /// Reads an object as a `T`; serde alone would also take a list of its members' values.
 pub(crate) fn parse_object<'de, T: Deserialize<'de>>(
     json: &'de [u8],

@@ -39,6 +39,7 @@ mod docker_archive;
 mod docker_dir;
 mod engines;
 mod error;
+mod events;
 mod folder;
 mod format;
 mod ids;
@@ -60,6 +61,7 @@ mod select;
 mod sink;
 mod source;
 mod taking;
+mod tally;
 mod tar_writer;
 mod tree;
 

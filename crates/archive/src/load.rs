@@ -15,6 +15,7 @@ use std::time::Instant;
 use lith_graph::{Event, Graph, Observer};
 use lith_store::{EventKind, ImageRecord, NewImage, Reference, Session};
 
+use crate::events;
 use crate::input::Opened;
 use crate::oci::Platform;
 use crate::source::{Ask, Description, SourceImage};
@@ -69,7 +70,9 @@ pub fn load(
         Ok(report) => {
             // All stands: whoever opens the store next clears away what stays of the work.
             note(session.end(), "cannot end the session of a load");
-            record_events(graph, &report);
+            let images = report.images.iter();
+            let images = images.map(|image| (&image.id, image.names.as_slice()));
+            events::record(graph, EventKind::Load, images);
             Ok(report)
         }
         Err(error) => {
@@ -108,17 +111,13 @@ impl Work<'_> {
             platform: self.options.platform.as_ref(),
             observer,
         };
-        let (described, opener) = source.describe(&mut passing, &ask)?;
+        let (mut described, opener) = source.describe(&mut passing, &ask)?;
+        let mut warnings = described.take_warnings();
         let Description {
             mut images,
-            mut warnings,
             cut_off,
+            ..
         } = described;
-        if let Some(offset) = cut_off {
-            warnings.push(format!(
-                "the archive ends at offset {offset} without an end mark"
-            ));
-        }
         for message in &warnings {
             observer.event(&Event::Warning { message });
         }
@@ -183,18 +182,4 @@ fn note<E: std::fmt::Display>(undone: Result<(), E>, message: &str) {
     if let Err(error) = undone {
         tracing::warn!(%error, "{message}");
     }
-}
-
-/// The load stands whether or not its events can be written down.
-fn record_events(graph: &Graph, report: &LoadReport) {
-    let names = report.images.iter().map(|image| image.names.first());
-    let names: Vec<Option<String>> = names.map(|name| name.map(Reference::to_string)).collect();
-    let events: Vec<_> = report
-        .images
-        .iter()
-        .zip(&names)
-        .map(|(image, name)| (EventKind::Load, Some(&image.id), name.as_deref()))
-        .collect();
-    let recorded = graph.store().record_events(&events);
-    note(recorded.map(drop), "cannot record events");
 }

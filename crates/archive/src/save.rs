@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::compress::{Layer, Written};
 use crate::docker_archive::LAYER_SOURCES;
+use crate::events;
 use crate::json;
 use crate::oci::{Document, Manifest};
 use crate::select::SelectedImage;
@@ -98,7 +99,9 @@ pub fn save(
     for message in &warnings {
         observer.event(&Event::Warning { message });
     }
-    record_events(graph, &images);
+    let saved = images.iter();
+    let saved = saved.map(|image| (&image.record.id, image.names.as_slice()));
+    events::record(graph, EventKind::Save, saved);
     Ok(SaveReport {
         images: report::images(
             &written,
@@ -110,19 +113,6 @@ pub fn save(
         bytes: outcome.bytes,
         warnings,
     })
-}
-
-fn record_events(graph: &Graph, images: &[SelectedImage]) {
-    for image in images {
-        let name = image.names.first().map(Reference::to_string);
-        let recorded =
-            graph
-                .store()
-                .record_event(EventKind::Save, Some(&image.record.id), name.as_deref());
-        if let Err(error) = recorded {
-            tracing::warn!(%error, "cannot record an event");
-        }
-    }
 }
 
 /// What an image is called in a text: its name or its ID.
@@ -263,8 +253,6 @@ impl Work<'_> {
 
     fn archive_image(&self, image: &SelectedImage) -> Result<ArchiveImage, SaveError> {
         let record = &image.record;
-        let signatures = record.extra.iter();
-        let signatures = signatures.filter(|(name, _)| is_signature(name));
         Ok(ArchiveImage {
             config: record.config.clone(),
             names: image.names.clone(),
@@ -272,9 +260,7 @@ impl Work<'_> {
             layer_sources: layer_sources(&record.id, &record.extra, self.options.usual())?,
             manifest: record.manifest.clone(),
             index_name: self.options.index_name.clone(),
-            signatures: signatures
-                .map(|(name, bytes)| (name.clone(), bytes.clone()))
-                .collect(),
+            signatures: signatures(&record.extra),
         })
     }
 
@@ -387,8 +373,16 @@ pub(crate) fn dropped_signatures<'a>(
         .collect()
 }
 
+/// The signatures that an image came with.
+pub(crate) fn signatures(extra: &BTreeMap<String, Vec<u8>>) -> BTreeMap<String, Vec<u8>> {
+    let signatures = extra.iter().filter(|(name, _)| is_signature(name));
+    signatures
+        .map(|(name, bytes)| (name.clone(), bytes.clone()))
+        .collect()
+}
+
 /// True for the name of a signature in a docker-dir.
-pub(crate) fn is_signature(name: &str) -> bool {
+fn is_signature(name: &str) -> bool {
     let number = name.strip_prefix("signature-");
     number.is_some_and(|number| {
         !number.is_empty()

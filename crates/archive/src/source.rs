@@ -91,6 +91,18 @@ pub(crate) struct Description {
     pub(crate) cut_off: Option<u64>,
 }
 
+impl Description {
+    /// Takes out what the user should know, that the input was cut off included.
+    pub(crate) fn take_warnings(&mut self) -> Vec<String> {
+        let mut warnings = std::mem::take(&mut self.warnings);
+        warnings.extend(
+            self.cut_off
+                .map(|offset| format!("the archive ends at offset {offset} without an end mark")),
+        );
+        warnings
+    }
+}
+
 /// One image of a source.
 #[derive(Debug)]
 pub(crate) struct SourceImage {

@@ -1,7 +1,6 @@
 //! What a new registration makes of the remains of an old one.
 
 use std::fs;
-use std::io;
 use std::path::Path;
 
 use lith_drivers::CacheId;
@@ -65,8 +64,8 @@ impl Graph {
         layer: &LayerRecord,
     ) -> Result<(), RegisterError> {
         let effects = self.store().effects();
-        let description = staged.folder.join("layer.json");
-        let text = serde_json::to_vec_pretty(layer).map_err(io::Error::from);
+        let description = staged.folder.join(LayerRecord::FILE);
+        let text = layer.to_json();
         let text = text.map_err(RegisterError::io("describe", &description))?;
         effects.write_new(&description, &text)?;
         if let Some(json) = &descriptor.json {
@@ -149,7 +148,7 @@ impl Graph {
         session: &Session,
     ) -> Result<bool, GraphError> {
         let place = self.store().root().layer(lock.id());
-        if place.join("layer.json").symlink_metadata().is_ok() {
+        if place.join(LayerRecord::FILE).symlink_metadata().is_ok() {
             return Ok(false);
         }
         self.put_aside(&place, session)?;

@@ -130,19 +130,20 @@ impl LayerStream {
 
     /// What is wrong with the bytes, which is noted for the next registration of the layer.
     fn damage(&self, reason: String) -> io::Error {
-        let damage = Damage {
-            layer: self.layer,
-            reason,
-        };
+        let damage = self.described(reason);
         damage::note(&self.hold, &self.layer, &damage);
         io::Error::new(io::ErrorKind::InvalidData, damage)
+    }
+
+    fn described(&self, reason: String) -> Damage {
+        let layer = self.layer;
+        Damage { layer, reason }
     }
 
     /// What failed while bytes were read.
     fn failed(&self, error: &io::Error) -> io::Error {
         damage::note(&self.hold, &self.layer, error);
-        let (layer, reason) = (self.layer, chain(error));
-        io::Error::new(io::ErrorKind::InvalidData, Damage { layer, reason })
+        io::Error::new(io::ErrorKind::InvalidData, self.described(chain(error)))
     }
 
     /// Called when all bytes are there and before the last of them are given out.
@@ -170,12 +171,8 @@ impl LayerStream {
                 return Err(self.damage(format!("its content is {actual}, expected {expected}")));
             }
             (_, None) => {
-                let reason = "it could not be read to its end".to_owned();
-                let layer = self.layer;
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    Damage { layer, reason },
-                ));
+                let damage = self.described("it could not be read to its end".to_owned());
+                return Err(io::Error::new(io::ErrorKind::InvalidData, damage));
             }
         }
         self.checked = true;

@@ -1,13 +1,13 @@
 //! Which layers are copied: each once, in the order of first use.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use lith_store::{DiffId, ImageId};
+use lith_store::DiffId;
 
-use crate::save::{is_signature, layer_sources};
+use crate::save::{layer_sources, signatures};
 use crate::source::{LayerData, SourceBlob, SourceImage};
-use crate::{ArchiveImage, CopyError, LoadError, SaveError, SaveOptions};
+use crate::{ArchiveImage, CopyError, LoadError, SaveOptions};
 
 /// The images to be written, and the layers that they need.
 pub(super) struct Plan {
@@ -129,29 +129,16 @@ impl Plan {
 }
 
 fn archive_image(image: &SourceImage, output: &SaveOptions) -> Result<ArchiveImage, CopyError> {
-    let signatures = image.extra.iter();
-    let signatures = signatures.filter(|(name, _)| is_signature(name));
-    let signatures: BTreeMap<_, _> = signatures
-        .map(|(name, bytes)| (name.clone(), bytes.clone()))
-        .collect();
     Ok(ArchiveImage {
         config: image.config.clone(),
         names: image.names.clone(),
         parent: image.parent,
-        layer_sources: sources(&image.id, &image.extra, output)?,
+        layer_sources: layer_sources(&image.id, &image.extra, output.usual())?,
         manifest: image
             .manifest
             .as_ref()
             .map(|manifest| manifest.bytes.clone()),
         index_name: output.index_name.clone(),
-        signatures,
+        signatures: signatures(&image.extra),
     })
-}
-
-fn sources(
-    image: &ImageId,
-    extra: &BTreeMap<String, Vec<u8>>,
-    output: &SaveOptions,
-) -> Result<BTreeMap<DiffId, String>, SaveError> {
-    layer_sources(image, extra, output.usual())
 }

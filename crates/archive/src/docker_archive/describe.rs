@@ -1,6 +1,6 @@
 //! From `manifest.json` and configs to images, whatever the members are read from.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use lith_store::{DiffId, ImageId, Reference};
@@ -15,15 +15,12 @@ use crate::json;
 use crate::members::{self, Blob, Contents};
 use crate::oci::Descriptor;
 use crate::source::{Description, LayerData, SourceBlob, SourceImage, SourceLayer};
+use crate::tally::Tally;
 
 const MANIFEST: &[u8] = b"manifest.json";
 
 /// Who needs the manifest.
 const WANTED_BY: &str = "docker-archive";
-
-/// Layers of all images, and bytes of all configs, that are read: one config may serve many items.
-const MAX_LAYERS: usize = 1 << 20;
-const MAX_CONFIGS: usize = 256 << 20;
 
 /// Name under which an image keeps where its layers come from.
 pub(crate) const LAYER_SOURCES: &str = "layer-sources.json";
@@ -50,10 +47,8 @@ pub(crate) fn describe(contents: &dyn Contents) -> Result<Description, LoadError
     }
     let mut describer = Describer {
         contents,
-        diff_ids: HashMap::new(),
+        tally: Tally::default(),
         warnings: Vec::new(),
-        layers: 0,
-        configs: 0,
     };
     let items = items.into_iter().enumerate();
     let images = items.map(|(index, item)| describer.image(index, item));
@@ -69,12 +64,8 @@ pub(crate) fn describe(contents: &dyn Contents) -> Result<Description, LoadError
 
 struct Describer<'a> {
     contents: &'a dyn Contents,
-    /// What each member with a layer has been said to be.
-    diff_ids: HashMap<Vec<u8>, DiffId>,
+    tally: Tally,
     warnings: Vec<String>,
-    /// How many layers the images have so far, and how many bytes their configs.
-    layers: usize,
-    configs: usize,
 }
 
 impl Describer<'_> {
@@ -101,7 +92,7 @@ impl Describer<'_> {
                 diff_ids: facts.diff_ids.len(),
             });
         }
-        self.count(layers.len(), config.bytes.len())?;
+        self.tally.count(layers.len(), config.bytes.len())?;
         let sources = item.layer_sources.unwrap_or_default();
         let layers = layers.iter().zip(&facts.diff_ids);
         let layers = layers.map(|(path, diff_id)| self.layer(path, *diff_id, &sources));
@@ -116,19 +107,6 @@ impl Describer<'_> {
             manifest: None,
             platform: None,
         })
-    }
-
-    fn count(&mut self, layers: usize, config: usize) -> Result<(), LoadError> {
-        self.layers += layers;
-        self.configs += config;
-        let too_many = |what, limit| Err(LoadError::TooMany { what, limit });
-        if self.layers > MAX_LAYERS {
-            return too_many("layers of images", MAX_LAYERS);
-        }
-        if self.configs > MAX_CONFIGS {
-            return too_many("bytes of configs", MAX_CONFIGS);
-        }
-        Ok(())
     }
 
     /// A config is what its bytes are, but a name that is a digest should be theirs.
@@ -174,15 +152,7 @@ impl Describer<'_> {
                 blob: elsewhere(diff_id, sources),
             });
         };
-        let name = text(&found.member);
-        let first = *self.diff_ids.entry(found.member).or_insert(diff_id);
-        if first != diff_id {
-            return Err(LoadError::TwoDiffIds {
-                member: name,
-                first,
-                second: diff_id,
-            });
-        }
+        let name = self.tally.layer(found.member, diff_id)?;
         Ok(SourceLayer {
             diff_id,
             name,

@@ -11,15 +11,12 @@ use crate::config;
 use crate::error::text;
 use crate::members::{Contents, FoundLayer};
 use crate::source::{Ask, Description, SourceImage, SourceLayer};
+use crate::tally::Tally;
 
 const REPOSITORIES: &[u8] = b"repositories";
 
-/// Bytes of v1 JSON, and of the configs made of it, that are kept.
+/// Bytes of v1 JSON that are kept.
 const MAX_JSON: usize = 64 << 20;
-const MAX_CONFIGS: usize = 256 << 20;
-
-/// Layers of all images.
-const MAX_LAYERS: usize = 1 << 20;
 
 /// True for cleaned names that archives with v1 images have, and hardly anything else.
 pub(crate) fn is_v1(name: &[u8]) -> bool {
@@ -61,8 +58,7 @@ pub(crate) fn describe(contents: &dyn Contents, ask: &Ask<'_>) -> Result<Descrip
         layers: &layers,
         names: &names,
         ids: HashMap::new(),
-        count: 0,
-        bytes: 0,
+        tally: Tally::default(),
     };
     let mut described = BTreeMap::new();
     // Parents first, which their children name.
@@ -237,9 +233,7 @@ struct Describer<'a> {
     names: &'a BTreeMap<String, Vec<Reference>>,
     /// Of the images that were described.
     ids: HashMap<String, ImageId>,
-    /// Layers and bytes of configs so far.
-    count: usize,
-    bytes: usize,
+    tally: Tally,
 }
 
 impl Describer<'_> {
@@ -253,9 +247,8 @@ impl Describer<'_> {
         let history: Vec<&str> = folders.iter().map(|it| it.v1.history.as_str()).collect();
         let top = folders.last().map(|folder| folder.json.as_slice());
         let top = top.unwrap_or_default();
-        self.bytes += top.len() + history.iter().map(|entry| entry.len()).sum::<usize>();
-        self.count += stack.len();
-        self.check_bounds()?;
+        let history_len: usize = history.iter().map(|entry| entry.len()).sum();
+        self.tally.count(stack.len(), top.len() + history_len)?;
         let layers: Vec<SourceLayer> = stack
             .iter()
             .filter_map(|id| self.layers.get(*id))
@@ -290,16 +283,5 @@ impl Describer<'_> {
             manifest: None,
             platform: None,
         })
-    }
-
-    fn check_bounds(&self) -> Result<(), LoadError> {
-        let too_many = |what, limit| Err(LoadError::TooMany { what, limit });
-        if self.count > MAX_LAYERS {
-            return too_many("layers of images", MAX_LAYERS);
-        }
-        if self.bytes > MAX_CONFIGS {
-            return too_many("bytes of configs", MAX_CONFIGS);
-        }
-        Ok(())
     }
 }

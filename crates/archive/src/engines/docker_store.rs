@@ -28,10 +28,10 @@ use std::path::PathBuf;
 use lith_store::{ChainId, DiffId, Digest, ImageId};
 use serde::Deserialize;
 
-use super::EngineError;
 use super::layers::{StoredLayer, StoredLayers};
 use super::pick::{self, Listed};
-use crate::config::{self, ConfigFacts};
+use super::{EngineError, config};
+use crate::config::ConfigFacts;
 use crate::folder::Folder;
 use crate::source::{
     Ask, Description, ImageSource, LayerData, LayerKey, LayerOpener, PassingLayers, SourceImage,
@@ -44,8 +44,6 @@ const DRIVERS: &[&str] = &["overlay2", "fuse-overlayfs", "vfs"];
 
 /// Largest list of names that is read.
 const MAX_NAMES: u64 = 64 << 20;
-/// Largest config that is read.
-const MAX_CONFIG: u64 = 4 << 20;
 /// Files with one ID in them.
 const MAX_ID: u64 = 4 << 10;
 
@@ -202,22 +200,7 @@ impl Found<'_> {
             what: "the ID of an image",
             text: listed.text.clone(),
         })?;
-        let config = self
-            .store
-            .read(&below, MAX_CONFIG)
-            .map_err(EngineError::from)?;
-        let config = config.ok_or_else(|| EngineError::NoConfig {
-            image: id,
-            path: self.store.path(&below),
-        })?;
-        let actual = ImageId::of_bytes(&config);
-        if actual != id {
-            return Err(EngineError::ConfigChanged { image: id, actual }.into());
-        }
-        let facts = config::parse(&config).map_err(|source| LoadError::Config {
-            member: id.to_string(),
-            source,
-        })?;
+        let (config, facts) = config::read(self.store, &below, id)?;
         Ok(SourceImage {
             id,
             layers: self.layers(id, &facts)?,

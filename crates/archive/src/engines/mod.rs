@@ -8,6 +8,7 @@
 //! opened below a handle of the store's folder, through no link.
 
 mod address;
+mod config;
 mod containers_storage;
 #[cfg(feature = "daemon")]
 mod daemon;

@@ -37,13 +37,11 @@ pub(crate) use stream::TarStream;
 use crate::LoadError;
 use crate::detect;
 use crate::error::text;
+use crate::json::MAX_DOCUMENT;
 use crate::source::{Ask, Description, ImageSource, LayerData, LayerOpener, PassingLayers};
 
 /// More would only compete for the disk.
 const MAX_THREADS: usize = 4;
-
-/// Largest JSON document that is read.
-const MAX_DOCUMENT: u64 = 4 << 20;
 
 /// Lists of images grow with the images, unlike any other document.
 const LISTS: [&[u8]; 2] = [b"manifest.json", b"repositories"];

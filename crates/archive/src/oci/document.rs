@@ -13,10 +13,8 @@ use serde_json::value::RawValue;
 
 use super::descriptor::{null_is_empty, strings};
 use super::{Descriptor, Kind, MediaType};
+pub use crate::json::MAX_DOCUMENT;
 use crate::json::{self, Object};
-
-/// Largest JSON document that is read.
-pub const MAX_DOCUMENT: u64 = 4 << 20;
 
 /// The only version of the documents.
 const SCHEMA_VERSION: u64 = 2;

@@ -41,7 +41,7 @@ pub(super) fn run(global: &Global, args: &CopyArgs) -> anyhow::Result<()> {
         return Ok(());
     }
     for image in &images {
-        print(image)?;
+        output::image("Copied", &image.names, &image.id)?;
     }
     Ok(())
 }
@@ -81,12 +81,7 @@ fn from_store(
     if !args.images.is_empty() || args.platform.is_some() {
         bail!("store: names its image itself: no other can be given, and no --platform");
     }
-    let wanted = [name.to_owned()];
-    let selection = if dest.format.takes_several() {
-        lith_archive::select(graph, &wanted)?
-    } else {
-        lith_archive::select_single(graph, &wanted)?
-    };
+    let selection = super::select_for(dest.format, graph, &[name.to_owned()])?;
     let mut options = SaveOptions::default();
     options.name.clone_from(&dest.name);
     options.index_name.clone_from(&dest.index_name);
@@ -142,17 +137,6 @@ fn refuse_same(source: &Location, dest: &Dest) -> anyhow::Result<()> {
     };
     if (from.dev(), from.ino()) == (there.dev(), there.ino()) {
         bail!("{} is source and destination at once", to.display());
-    }
-    Ok(())
-}
-
-/// One line for each name, or the ID of an image that has none.
-fn print(image: &CopiedImage) -> anyhow::Result<()> {
-    if image.names.is_empty() {
-        return output::line(&format!("Copied image: {}", image.id));
-    }
-    for name in &image.names {
-        output::line(&format!("Copied image: {}", name.familiar()))?;
     }
     Ok(())
 }

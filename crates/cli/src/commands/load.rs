@@ -69,18 +69,11 @@ fn render(images: &[ListedImage]) -> String {
     table::render(&["NAME", "IMAGE ID", "PLATFORM", "LAYERS", "SIZE"], &rows)
 }
 
-/// One line for each name, or the ID of an image that has none.
 fn print(image: &LoadedImage, quiet: bool) -> anyhow::Result<()> {
     for (name, from) in &image.moved {
         if !quiet {
             error::print_line(&format!("{} named {from} before", name.familiar()));
         }
     }
-    if image.names.is_empty() {
-        return output::line(&format!("Loaded image: {}", image.id));
-    }
-    for name in &image.names {
-        output::line(&format!("Loaded image: {}", name.familiar()))?;
-    }
-    Ok(())
+    output::image("Loaded", &image.names, &image.id)
 }

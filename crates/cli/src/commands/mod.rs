@@ -51,6 +51,19 @@ fn resolve(graph: &lith_graph::Graph, wanted: &str) -> anyhow::Result<lith_store
     Ok(lith_archive::resolve_one(graph.store(), wanted)?.id)
 }
 
+/// Finds and holds images that are to be written in `format`, which may be one for one image.
+fn select_for(
+    format: lith_archive::Format,
+    graph: &lith_graph::Graph,
+    wanted: &[String],
+) -> Result<lith_archive::Selection, lith_archive::SelectError> {
+    if format.takes_several() {
+        lith_archive::select(graph, wanted)
+    } else {
+        lith_archive::select_single(graph, wanted)
+    }
+}
+
 /// Names that an image can be given: `latest` where there is no tag, and no digest.
 fn new_names(names: &[String]) -> anyhow::Result<Vec<lith_store::Reference>> {
     let parse = |name: &String| {

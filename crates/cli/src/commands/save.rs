@@ -10,11 +10,7 @@ use crate::output::progress::Progress;
 
 pub(super) fn run(graph: &Graph, args: &SaveArgs, quiet: bool) -> anyhow::Result<()> {
     // All names are resolved, and their layers held, before the output is opened.
-    let selection = if args.format.takes_several() {
-        lith_archive::select(graph, &args.images)?
-    } else {
-        lith_archive::select_single(graph, &args.images)?
-    };
+    let selection = super::select_for(args.format, graph, &args.images)?;
     let mut options = SaveOptions::default();
     options.tags = super::new_names(&args.tag).context("--tag")?;
     options.format = args.format;

@@ -12,6 +12,7 @@ pub(crate) mod text;
 use std::io::{self, Write};
 
 use anyhow::Context;
+use lith_store::{ImageId, Reference};
 use serde::Serialize;
 
 /// Prints a JSON document for programs.
@@ -24,6 +25,17 @@ pub(crate) fn json<T: Serialize + ?Sized>(document: &T) -> anyhow::Result<()> {
 /// Prints a line of a result.
 pub(crate) fn line(text: &str) -> anyhow::Result<()> {
     print(&format!("{text}\n"))
+}
+
+/// Prints what was done with an image: a line for each name, or the ID of one that has none.
+pub(crate) fn image(done: &str, names: &[Reference], id: &ImageId) -> anyhow::Result<()> {
+    if names.is_empty() {
+        return line(&format!("{done} image: {id}"));
+    }
+    for name in names {
+        line(&format!("{done} image: {}", name.familiar()))?;
+    }
+    Ok(())
 }
 
 /// Prints to standard output; unlike `print!` it does not panic when nobody reads.

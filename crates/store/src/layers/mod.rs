@@ -25,8 +25,6 @@ pub use publish::{PublishLayerError, Published};
 pub use publish_all::NewLayer;
 pub use remove::{Removal, RemoveLayerError};
 
-/// The file in a layer's folder that describes the layer.
-pub(crate) const DESCRIPTION: &str = "layer.json";
 /// The file in a layer's folder that keeps it though no image has it.
 pub(crate) const KEEP: &str = "keep";
 /// The folder in a layer's folder for payloads that its tree cannot give back.
@@ -89,8 +87,14 @@ impl LayerRecord {
         self.parent_cache.is_none() || self.parent_cache.as_deref() == cache
     }
 
-    /// Returns the content of `layer.json`.
-    pub(crate) fn to_json(&self) -> Result<Vec<u8>, std::io::Error> {
+    /// The name of the file that describes a layer, in its folder.
+    pub const FILE: &str = "layer.json";
+
+    /// Returns the content of that file.
+    ///
+    /// # Errors
+    /// None that is known: further facts that are no JSON cannot be put there.
+    pub fn to_json(&self) -> Result<Vec<u8>, std::io::Error> {
         let mut text = serde_json::to_vec_pretty(self)?;
         text.push(b'\n');
         Ok(text)
@@ -101,7 +105,7 @@ impl LayerRecord {
     /// # Errors
     /// [`StoreError::Damaged`] when it does not describe that layer.
     pub fn read(folder: &Path, id: &LayerId) -> Result<LayerRecord, StoreError> {
-        let path = folder.join(DESCRIPTION);
+        let path = folder.join(LayerRecord::FILE);
         let text = std::fs::read(&path).at("read", &path)?;
         let record: LayerRecord =
             serde_json::from_slice(&text).map_err(|error| StoreError::Damaged {

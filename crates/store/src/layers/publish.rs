@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::digest::LayerId;
 use crate::error::{IoContext, StoreError, is_there};
 use crate::intent::Intent;
-use crate::layers::{DESCRIPTION, KEEP, LayerRecord, table};
+use crate::layers::{KEEP, LayerRecord, table};
 use crate::session::Session;
 use crate::store::{LayerLock, Store};
 
@@ -150,7 +150,7 @@ pub(crate) fn describe(
     staged: &Path,
     record: &LayerRecord,
 ) -> Result<(), PublishLayerError> {
-    let path = staged.join(DESCRIPTION);
+    let path = staged.join(LayerRecord::FILE);
     if path.symlink_metadata().is_err() {
         let text = record.to_json().at("describe", &path)?;
         return Ok(store.effects().write_new(&path, &text)?);

@@ -6,7 +6,7 @@ use std::io;
 use crate::digest::LayerId;
 use crate::error::{IoContext, StoreError};
 use crate::intent::Intent;
-use crate::layers::{DESCRIPTION, KEEP, KEPT, LayerRecord, table};
+use crate::layers::{KEEP, KEPT, LayerRecord, table};
 use crate::session::Session;
 use crate::store::Store;
 
@@ -28,7 +28,7 @@ impl Store {
         record.size = Some(size);
         let text = record.to_json().at("describe", &self.root().layer(id))?;
         let intent = session.note(&Intent::DescribeLayer { id: *id })?;
-        let result = put(self, session, id, DESCRIPTION, &text).and_then(|()| {
+        let result = put(self, session, id, LayerRecord::FILE, &text).and_then(|()| {
             let write = |view: &crate::index::View<'_>| table::update(view, &record);
             self.index().write("describe layer", write)
         });
@@ -126,7 +126,7 @@ fn put(
 fn check_file_name(name: &str) -> Result<(), StoreError> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric();
     let valid = name.len() <= 128
-        && !matches!(name, DESCRIPTION | KEEP | KEPT)
+        && !matches!(name, LayerRecord::FILE | KEEP | KEPT)
         && name.bytes().next().is_some_and(plain)
         && name
             .bytes()

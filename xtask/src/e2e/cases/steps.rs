@@ -121,7 +121,8 @@ pub(crate) fn expect_listed(lith: &Lith, archive: &Archive) -> Result<()> {
     Ok(())
 }
 
-fn expect_names(entry: &Value, expected: &[String]) -> Result<()> {
+/// Full names of an image in a report or a listing, sorted.
+pub(crate) fn names(entry: &Value) -> Result<Vec<String>> {
     let list = entry["names"]
         .as_array()
         .with_context(|| format!("no names in {entry}"))?;
@@ -131,6 +132,11 @@ fn expect_names(entry: &Value, expected: &[String]) -> Result<()> {
         .map(archive::normalise);
     let mut names: Vec<String> = names.collect();
     names.sort();
+    Ok(names)
+}
+
+fn expect_names(entry: &Value, expected: &[String]) -> Result<()> {
+    let names = names(entry)?;
     ensure!(names == expected, "named {names:?}, expected {expected:?}");
     Ok(())
 }

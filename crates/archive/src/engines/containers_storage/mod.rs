@@ -35,10 +35,10 @@ use lith_graph::Observer;
 use lith_store::{Digest, ImageId};
 
 use self::documents::{Image, Layer};
-use super::EngineError;
 use super::layers::{StoredLayer, StoredLayers};
 use super::pick::{self, Listed};
-use crate::config::{self, ConfigFacts};
+use super::{EngineError, config};
+use crate::config::ConfigFacts;
 use crate::folder::Folder;
 use crate::source::{
     Ask, Description, ImageSource, LayerData, LayerKey, LayerOpener, PassingLayers, SourceImage,
@@ -51,8 +51,6 @@ const DRIVERS: &[&str] = &["overlay", "vfs"];
 
 /// Largest list that is read: a layer takes about 600 bytes of one.
 const MAX_LIST: u64 = 256 << 20;
-/// Largest config that is read.
-const MAX_CONFIG: u64 = 4 << 20;
 
 /// Images of a containers-storage.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -146,19 +144,7 @@ fn picked_image(
     })?;
     let file = documents::big_data_file(&id.to_string());
     let file = format!("{folder}/{}/{file}", id.hex());
-    let config = store.read(&file, MAX_CONFIG).map_err(EngineError::from)?;
-    let config = config.ok_or_else(|| EngineError::NoConfig {
-        image: id,
-        path: store.path(&file),
-    })?;
-    let actual = ImageId::of_bytes(&config);
-    if actual != id {
-        return Err(EngineError::ConfigChanged { image: id, actual }.into());
-    }
-    let facts = config::parse(&config).map_err(|source| LoadError::Config {
-        member: id.to_string(),
-        source,
-    })?;
+    let (config, facts) = config::read(store, &file, id)?;
     Ok(Picked {
         listed,
         id,

@@ -7,13 +7,9 @@ use lith_store::{DiffId, Digest, ImageId};
 
 use super::Reader;
 use super::blobs::{self, expect, promised};
-use crate::error::text;
 use crate::oci::{Descriptor, Document, Kind, Manifest};
 use crate::source::{LayerData, SourceBlob, SourceImage, SourceLayer, SourceManifest};
 use crate::{LoadError, config};
-
-/// Layers of all images that are read.
-const MAX_LAYERS: usize = 1 << 20;
 
 impl Reader<'_> {
     /// Reads an image, which has no names then; none when the manifest is that of something
@@ -68,11 +64,8 @@ impl Reader<'_> {
                 diff_ids: facts.diff_ids.len(),
             });
         }
-        self.layers += manifest.layers.len();
-        if self.layers > MAX_LAYERS {
-            let (what, limit) = ("layers of images", MAX_LAYERS);
-            return Err(LoadError::TooMany { what, limit });
-        }
+        // The bytes of configs are counted with those of all documents.
+        self.tally.count(manifest.layers.len(), 0)?;
         let layers = manifest.layers.iter().zip(&facts.diff_ids);
         let layers = layers.map(|(descriptor, diff_id)| self.layer(descriptor, *diff_id, label));
         Ok(Some(SourceImage {
@@ -115,15 +108,7 @@ impl Reader<'_> {
                 blob,
             });
         };
-        let name = text(&found.member);
-        let first = *self.diff_ids.entry(found.member).or_insert(diff_id);
-        if first != diff_id {
-            return Err(LoadError::TwoDiffIds {
-                member: name,
-                first,
-                second: diff_id,
-            });
-        }
+        let name = self.tally.layer(found.member, diff_id)?;
         check_size(found.size, descriptor, &name)?;
         match (found.data, &found.passed) {
             (_, Some(passed)) => expect(passed, descriptor, &name)?,

@@ -10,7 +10,7 @@ pub(crate) mod tests;
 
 use std::collections::HashMap;
 
-use lith_store::{DiffId, ImageId};
+use lith_store::ImageId;
 use serde::Deserialize;
 
 pub(crate) use self::blobs::{Blobs, Places};
@@ -20,6 +20,7 @@ use crate::LoadError;
 use crate::json;
 use crate::members::Contents;
 use crate::source::{Ask, Description, SourceImage};
+use crate::tally::Tally;
 
 pub(crate) const LAYOUT: &[u8] = b"oci-layout";
 pub(crate) const INDEX: &[u8] = b"index.json";
@@ -93,9 +94,7 @@ pub(crate) struct Reader<'a> {
     platform: Option<&'a Platform>,
     images: Vec<SourceImage>,
     by_id: HashMap<ImageId, usize>,
-    /// What each member with a layer has been said to be.
-    diff_ids: HashMap<Vec<u8>, DiffId>,
-    layers: usize,
+    tally: Tally,
     /// What was left out, and why.
     left_out: Vec<String>,
     warnings: Vec<String>,
@@ -112,8 +111,7 @@ impl<'a> Reader<'a> {
             platform,
             images: Vec::new(),
             by_id: HashMap::new(),
-            diff_ids: HashMap::new(),
-            layers: 0,
+            tally: Tally::default(),
             left_out: Vec::new(),
             warnings: Vec::new(),
         }

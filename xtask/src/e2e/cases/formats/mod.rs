@@ -4,14 +4,14 @@ mod reads;
 mod table;
 mod writes;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::Cases;
+use super::{Cases, steps};
 use crate::archive::{Told, normalise};
 use crate::e2e::images::family::{self, Family};
 use crate::e2e::lab::Lab;
 use crate::lith::{Driver, Lith};
-use crate::process;
 use anyhow::{Context, Result, ensure};
 
 pub(super) fn add(cases: &mut Cases) {
@@ -70,23 +70,13 @@ fn lith(lab: &Lab, folder: &Path) -> Result<Lith> {
 fn loaded(lab: &Lab, folder: &Path, source: &str, host: Option<&str>) -> Result<Vec<Told>> {
     std::fs::create_dir(folder)?;
     let lith = lith(lab, folder)?;
-    let mut command = lith.command();
-    if let Some(host) = host {
-        command.env("DOCKER_HOST", host);
-    }
-    let output = process::run(command.args(["load", "--json", "-i", source]))?.ok()?;
-    let report: Vec<serde_json::Value> =
-        serde_json::from_slice(&output.stdout).context("load prints no JSON list")?;
-    let mut names = std::collections::BTreeMap::new();
+    let variables: Vec<_> = host.iter().map(|host| ("DOCKER_HOST", *host)).collect();
+    let report = lith.load_from(source.as_ref(), &variables)?;
+    let mut names = BTreeMap::new();
     for image in &report {
         let id = image["id"].as_str().context("an image without id")?;
-        let list = image["names"]
-            .as_array()
-            .context("an image without names")?;
-        let list = list.iter().filter_map(|name| name.as_str());
-        let mut list: Vec<String> = list.map(normalise).collect();
-        list.sort();
-        names.insert(id.trim_start_matches("sha256:").to_owned(), list);
+        let id = id.trim_start_matches("sha256:").to_owned();
+        names.insert(id, steps::names(image)?);
     }
     let out = folder.join("saved.tar");
     let ids: Vec<String> = names.keys().cloned().collect();

@@ -1,6 +1,7 @@
 //! What every other tool writes, and what it keeps in its own store, read by lith.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
@@ -118,7 +119,7 @@ fn by_podman(subject: &Subject, podman: &Podman, format: &str) -> Option<Result<
             }
             "oci-archive" => {
                 podman.save_as("oci-archive", &out, name)?;
-                Told::of_layout(&untar(subject, &out)?)?
+                Told::of_layout(&untar(&out)?)?
             }
             "oci-dir" => {
                 podman.save_as("oci-dir", &out, name)?;
@@ -165,7 +166,7 @@ fn by_skopeo(lab: &Lab, subject: &Subject, format: &str) -> Option<Result<Made>>
             }
             "oci-archive" => {
                 copy(name, &format!("oci-archive:{path}:{name}"), &[])?;
-                Told::of_layout(&untar(subject, &out)?)?
+                Told::of_layout(&untar(&out)?)?
             }
             // Both images into one layout.
             "oci-dir" => {
@@ -220,10 +221,10 @@ fn by_umoci(lab: &Lab, subject: &Subject, format: &str) -> Option<Result<Made>> 
 }
 
 /// The content of an archive as a folder.
-fn untar(subject: &Subject, archive: &std::path::Path) -> Result<std::path::PathBuf> {
+fn untar(archive: &Path) -> Result<PathBuf> {
     let mut folder = archive.as_os_str().to_owned();
     folder.push("-content");
-    let folder = subject.place("").join(folder);
+    let folder = PathBuf::from(folder);
     tar::Archive::new(fs::File::open(archive)?).unpack(&folder)?;
     Ok(folder)
 }

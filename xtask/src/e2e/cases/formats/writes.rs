@@ -18,8 +18,6 @@ struct Row {
     name: &'static str,
     kind: Kind,
     options: &'static [&'static str],
-    /// docker 20.10 reads no zstd.
-    for_docker: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -28,10 +26,9 @@ enum Kind {
     OciArchive,
     OciDir,
     DockerDir,
-    Daemon,
 }
 
-const ROWS: [Row; 10] = [
+const ROWS: [Row; 9] = [
     row("docker-archive", Kind::DockerArchive, &[]),
     row(
         "docker-archive, dirs",
@@ -57,7 +54,6 @@ const ROWS: [Row; 10] = [
     row("oci-dir", Kind::OciDir, &[]),
     row("oci-dir, none", Kind::OciDir, &["--compress", "none"]),
     row("docker-dir", Kind::DockerDir, &[]),
-    row("docker-daemon", Kind::Daemon, &[]),
 ];
 
 const fn row(name: &'static str, kind: Kind, options: &'static [&'static str]) -> Row {
@@ -65,7 +61,6 @@ const fn row(name: &'static str, kind: Kind, options: &'static [&'static str]) -
         name,
         kind,
         options,
-        for_docker: matches!(kind, Kind::DockerArchive),
     }
 }
 
@@ -78,12 +73,6 @@ pub(super) fn table(lab: &Lab) -> Result<String> {
     from.load(&subject.family.together)?;
     let mut table = Table::new(&["docker", "podman", "skopeo", "umoci", "lith"]);
     for (number, row) in ROWS.iter().enumerate() {
-        if row.kind == Kind::Daemon {
-            let cell = Cell::of(daemon(lab, &subject, &from));
-            let rest = [(); 4].map(|()| Cell::None);
-            table.row(row.name, std::iter::once(cell).chain(rest).collect());
-            continue;
-        }
         let work = subject.place(&number.to_string());
         fs::create_dir(&work)?;
         let written = match write(&subject, &from, row, &work) {
@@ -99,9 +88,9 @@ pub(super) fn table(lab: &Lab) -> Result<String> {
             Kind::OciDir => Cell::of(written.umoci(lab)),
             _ => Cell::None,
         };
-        let docker = match row.for_docker {
-            true => Cell::of(written.docker(lab)),
-            false => Cell::None,
+        let docker = match row.kind {
+            Kind::DockerArchive => Cell::of(written.docker(lab)),
+            _ => Cell::None,
         };
         let cells = vec![
             docker,
@@ -112,6 +101,9 @@ pub(super) fn table(lab: &Lab) -> Result<String> {
         ];
         table.row(row.name, cells);
     }
+    let mut cells = vec![Cell::of(daemon(lab, &subject, &from))];
+    cells.extend([(); 4].map(|()| Cell::None));
+    table.row("docker-daemon", cells);
     table.finish()
 }
 
@@ -126,7 +118,6 @@ fn write<'a>(subject: &'a Subject, from: &Lith, row: &Row, work: &'a Path) -> Re
             images.truncate(1);
             "docker-dir"
         }
-        Kind::Daemon => anyhow::bail!("a daemon is no file"),
     };
     let mut command = from.command();
     command.args(["save", "--format", format]).args(row.options);
@@ -158,7 +149,7 @@ impl Written<'_> {
             Kind::DockerArchive => format!("docker-archive:{path}:{name}"),
             Kind::OciArchive => format!("oci-archive:{path}:{name}"),
             Kind::OciDir => format!("oci:{path}:{name}"),
-            Kind::DockerDir | Kind::Daemon => format!("dir:{path}"),
+            Kind::DockerDir => format!("dir:{path}"),
         })
     }
 
