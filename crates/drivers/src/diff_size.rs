@@ -30,7 +30,7 @@ impl Home {
         };
         let parent = parent.map(listing).transpose()?;
         let tree = listing(id)?;
-        let summed = Sum::over(tree, parent);
+        let summed = Sum::over(tree, parent, self.meta());
         // Somebody removes it meanwhile: what was found so far is no answer.
         self.expect(id)?;
         summed.map_err(|error| DriverError::io("read", self.layer_path(id).join(self.tree), error))
@@ -43,14 +43,16 @@ struct Sum {
     several: HashSet<u64>,
     /// Directories of the parent, as far as it has those that are walked.
     beside: Option<Trail>,
+    meta: Meta,
 }
 
 impl Sum {
-    fn over(tree: OwnedFd, parent: Option<OwnedFd>) -> io::Result<u64> {
+    fn over(tree: OwnedFd, parent: Option<OwnedFd>, meta: Meta) -> io::Result<u64> {
         let mut sum = Self {
             bytes: 0,
             several: HashSet::new(),
             beside: parent.map(Trail::new).transpose()?,
+            meta,
         };
         let mut walk = Walk::new(tree)?;
         // Whether the parent has each directory on the way.
@@ -98,7 +100,7 @@ impl Sum {
             return Ok(());
         }
         if let Some(beside) = self.beside.as_ref().filter(|_| both)
-            && same(dir, beside.dir()?, name, &stat)?
+            && same(&self.meta, (dir, beside.dir()?), name, &stat)?
         {
             return Ok(());
         }
@@ -112,11 +114,15 @@ impl Sum {
 }
 
 /// Returns whether both directories have the same file at a name: attributes and content.
-fn same(one: BorrowedFd<'_>, other: BorrowedFd<'_>, name: &[u8], stat: &Stat) -> io::Result<bool> {
+fn same(
+    meta: &Meta,
+    (one, other): (BorrowedFd<'_>, BorrowedFd<'_>),
+    name: &[u8],
+    stat: &Stat,
+) -> io::Result<bool> {
     let like = |found: &Stat| {
         kind_of(found) == FileType::RegularFile
-            && (found.st_size, found.st_mode, found.st_uid, found.st_gid)
-                == (stat.st_size, stat.st_mode, stat.st_uid, stat.st_gid)
+            && (found.st_size, found.st_mode) == (stat.st_size, stat.st_mode)
             && (found.st_mtime, found.st_mtime_nsec) == (stat.st_mtime, stat.st_mtime_nsec)
     };
     if !handle::look(other, name)?.as_ref().is_some_and(like) {
@@ -125,7 +131,7 @@ fn same(one: BorrowedFd<'_>, other: BorrowedFd<'_>, name: &[u8], stat: &Stat) ->
     let (one, stat) = handle::open_regular(one, name)?;
     let (other, found) = handle::open_regular(other, name)?;
     let attributes =
-        Meta::read_open(one.as_fd(), &stat)? == Meta::read_open(other.as_fd(), &found)?;
+        meta.read_open(one.as_fd(), &stat)? == meta.read_open(other.as_fd(), &found)?;
     Ok(attributes && same_content(File::from(one), File::from(other))?)
 }
 

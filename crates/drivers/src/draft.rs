@@ -185,7 +185,8 @@ impl Plan {
         };
         let home = self.home.fd().try_clone_to_owned();
         let home = home.map_err(|error| DriverError::io("open", &self.home.path, error))?;
-        let lower = LowerView::new(home, trees.into_iter().map(String::into_bytes).collect());
+        let trees = trees.into_iter().map(String::into_bytes).collect();
+        let lower = LowerView::new(home, trees, self.home.meta().means);
         tree.settle(lower, self.form)?;
         let facts = Facts::new(parent, lowers, tree.hides_all() && self.form == Form::Upper);
         let placed = self.home.publish(&work, LAYER, (id, &facts), synced)?;

@@ -4,6 +4,7 @@
 //! HOME/<cache ID>/layer.json     parent and some of those below (see `chain`), and whether the
 //!                                layer hides them
 //!                /<tree>/        the files: `diff` of overlay, `tree` of vfs
+//!                /links/         what is recorded of symbolic links, where anything is
 //! HOME/.work/<random>/<number>/  drafts and removals, held by a lock of this process
 //! ```
 
@@ -14,7 +15,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{FileType, Mode};
+use rustix::fs::{FileType, Mode, XattrFlags};
 use rustix::io::Errno;
 
 use crate::driver::Placed;
@@ -28,6 +29,7 @@ use crate::mount::table::{self, Entry};
 use crate::options::{DriverOptions, Ownership};
 use crate::tree::handle;
 use crate::tree::meta::Meta;
+use crate::tree::recorded::{Means, XATTR};
 use crate::work::{self, Shops, WorkFolder};
 
 /// A driver's folder.
@@ -40,6 +42,7 @@ pub(crate) struct Home {
     pub(crate) path: PathBuf,
     pub(crate) ownership: Ownership,
     maps: Option<Arc<IdMaps>>,
+    means: Means,
     fd: OwnedFd,
     shops: Shops,
     /// Tells this folder's mounts from those of others.
@@ -54,26 +57,23 @@ impl Home {
         path: &Path,
         options: &DriverOptions,
     ) -> Result<Self, DriverError> {
-        if options.ownership == Ownership::Recorded {
-            return Err(DriverError::Unsupported {
-                driver: driver.to_owned(),
-                what: "ownership recorded".to_owned(),
-            });
-        }
         let given = options.id_maps.is_some();
         if given != (options.ownership == Ownership::Mapped) {
             let ownership = options.ownership;
             return Err(DriverError::IdMaps { ownership, given });
         }
-        if !rustix::process::geteuid().is_root() {
-            let reason = format!("ownership {} needs root", options.ownership);
-            return Err(DriverError::Unsuitable {
-                path: path.to_owned(),
-                reason,
-            });
-        }
-        let maps = options.id_maps.clone().map(Arc::new);
-        let meta = Meta::new(maps.clone());
+        let unsuitable = |reason| DriverError::Unsuitable {
+            path: path.to_owned(),
+            reason,
+        };
+        let means = means(options).map_err(unsuitable)?;
+        let maps = options.id_maps.as_ref();
+        let maps = maps.map(|maps| match means {
+            Means::Namespace => maps.inside(),
+            _ => maps.clone(),
+        });
+        let maps = maps.map(Arc::new);
+        let meta = Meta::new(maps.clone(), means);
         if options.create {
             make_folder(path, &meta)?;
         }
@@ -87,6 +87,9 @@ impl Home {
             make_folder(&path.join(work::FOLDER), &meta)?;
         }
         refuse_folding(&fd, &path)?;
+        if means.records() {
+            expect_user_xattrs(&fd, &path)?;
+        }
         let stat = rustix::fs::fstat(&fd).map_err(|error| failed("look at", error.into()))?;
         let mark = format!("{:x}.{:x}", stat.st_dev, stat.st_ino);
         let home = Self {
@@ -95,6 +98,7 @@ impl Home {
             path,
             ownership: options.ownership,
             maps,
+            means,
             fd,
             shops: Shops::default(),
             mark,
@@ -112,9 +116,14 @@ impl Home {
         self.fd.as_fd()
     }
 
+    /// Whether overlay mounts are to look for the attributes that a user can set.
+    pub(crate) fn user_xattrs(&self) -> bool {
+        self.means.records()
+    }
+
     /// How attributes lie on the disk here.
     pub(crate) fn meta(&self) -> Meta {
-        Meta::new(self.maps.clone())
+        Meta::new(self.maps.clone(), self.means)
     }
 
     pub(crate) fn sweep(&self) -> Result<usize, DriverError> {
@@ -314,6 +323,38 @@ impl Home {
             status.push(("ID maps".to_owned(), maps.to_string()));
         }
         status
+    }
+}
+
+/// Says what this process can put on files, or why it cannot work.
+fn means(options: &DriverOptions) -> Result<Means, String> {
+    let root = rustix::process::geteuid().is_root();
+    match options.ownership {
+        Ownership::Recorded => Ok(Means::Own),
+        Ownership::Real if root => Ok(Means::All),
+        Ownership::Mapped if root && options.in_namespace => Ok(Means::Namespace),
+        Ownership::Mapped if root => Ok(Means::Shifted),
+        Ownership::Real => Err("ownership real needs root".to_owned()),
+        Ownership::Mapped => {
+            Err("ownership mapped needs root, or a user namespace with the ID maps".to_owned())
+        }
+    }
+}
+
+/// Where no file can carry a record, nobody would know what it is to be.
+fn expect_user_xattrs(fd: &OwnedFd, path: &Path) -> Result<(), DriverError> {
+    if rustix::fs::fgetxattr(fd, XATTR, &mut [0; 2]).is_ok() {
+        return Ok(());
+    }
+    match rustix::fs::fsetxattr(fd, XATTR, b"::", XattrFlags::empty()) {
+        Ok(()) => Ok(()),
+        Err(Errno::NOTSUP) => Err(DriverError::Unsuitable {
+            path: path.to_owned(),
+            reason: "its file system has no extended attributes of users, in which owners are \
+                     recorded"
+                .to_owned(),
+        }),
+        Err(error) => Err(DriverError::io("set an extended attribute of", path, error)),
     }
 }
 

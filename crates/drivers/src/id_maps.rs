@@ -100,6 +100,22 @@ impl IdMaps {
             .next()
     }
 
+    /// Returns the maps as they are for processes in a user namespace that has them: every ID that
+    /// there is stays as it is.
+    pub(crate) fn inside(&self) -> Self {
+        let inside = |ranges: &[IdRange]| {
+            let range = |range: &IdRange| IdRange {
+                host: range.container,
+                ..*range
+            };
+            ranges.iter().map(range).collect()
+        };
+        Self {
+            uids: inside(&self.uids),
+            gids: inside(&self.gids),
+        }
+    }
+
     /// Returns the user and the group that root of a layer is on the disk, if the maps have it.
     #[must_use]
     pub fn root(&self) -> Option<(u32, u32)> {

@@ -8,16 +8,18 @@ use crate::id_maps::IdMaps;
 /// How owners, modes and devices of a layer lie on the disk. Fixed when a store is made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Ownership {
-    /// As the layer says. Needs root.
+    /// As the layer says. Needs root of the machine.
     #[default]
     Real,
-    /// Shifted by [`IdMaps`]. Needs root.
+    /// Shifted by [`IdMaps`]. Needs root, or to run as root of a user namespace with these maps.
     ///
     /// This goes for owners, for users and groups of access lists and for the root user of file
     /// capabilities; attributes that only programs understand stay as they are. Shifted files are
-    /// what a container with these maps takes for its own.
+    /// what a container with these maps takes for its own. What a user namespace does not allow,
+    /// devices above all, is recorded as below.
     Mapped,
-    /// All files are the user's own; what the layer says stands in an extended attribute.
+    /// All files are the user's own, and can be read and removed; owner, group, mode and whatever
+    /// else the layer says and the user cannot do stands in one extended attribute, `user.lith.recorded`.
     Recorded,
 }
 
@@ -61,10 +63,12 @@ impl FromStr for Ownership {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct DriverOptions {
-    /// How owners lie on the disk. [`Ownership::Recorded`] is not implemented.
+    /// How owners lie on the disk.
     pub ownership: Ownership,
     /// The maps of [`Ownership::Mapped`], always the same for one folder; none otherwise.
     pub id_maps: Option<IdMaps>,
+    /// This process runs in a user namespace that has these very maps, so that the kernel shifts.
+    pub in_namespace: bool,
     /// Makes the driver's folder when it is missing. Default: yes.
     pub create: bool,
     /// Removes what dead processes left behind while opening. Default: yes.
@@ -78,6 +82,7 @@ impl Default for DriverOptions {
         Self {
             ownership: Ownership::Real,
             id_maps: None,
+            in_namespace: false,
             create: true,
             sweep: true,
             old_mount_api: false,

@@ -126,6 +126,7 @@ impl Driver for Overlay {
             home_fd: self.home.fd(),
             trees: &trees,
             source: &self.home.mount_source(request.layer),
+            user_xattrs: self.home.user_xattrs(),
             work: work.fd(),
         };
         overlay::mount(&layers, &target, request, self.old_mount_api).map_err(|refusal| {

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::driver::Driver;
 use crate::error::DriverError;
 use crate::mount::overlay::probe;
-use crate::options::DriverOptions;
+use crate::options::{DriverOptions, Ownership};
 use crate::{overlay, vfs};
 
 type Open = fn(&Path, &DriverOptions) -> Result<Box<dyn Driver>, DriverError>;
@@ -42,9 +42,12 @@ pub fn open_driver(
 
 /// Returns the name of the driver that suits an existing folder best: overlay where such mounts
 /// work (one is made and taken away again), else vfs.
+///
+/// With [`Ownership::Recorded`] nothing is mounted, which a user cannot do: overlay is chosen
+/// where its layers can be made and the kernel lets a user namespace mount them.
 #[must_use]
-pub fn default_driver(root: &Path) -> &'static str {
-    match probe(root) {
+pub fn default_driver(root: &Path, ownership: Ownership) -> &'static str {
+    match probe(root, ownership) {
         Ok(()) => overlay::NAME,
         Err(error) => {
             tracing::debug!(root = %root.display(), %error, "overlay mounts do not work here");

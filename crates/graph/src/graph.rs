@@ -187,12 +187,12 @@ fn try_driver(root: &Path, options: &OpenOptions) -> Result<String, GraphError> 
     // It may be a file system of its own, so it is in there that is tried.
     let place = root.join("drivers");
     make_private(&place)?;
+    let owners = options.ownership_of_new_root();
     let name = match &options.driver {
         Some(name) => name.clone(),
-        None => lith_drivers::default_driver(&place).to_owned(),
+        None => lith_drivers::default_driver(&place, ownership(owners)).to_owned(),
     };
-    let ownership = options.ownership_of_new_root();
-    match open_driver(&name, root, ownership, options.id_maps.as_ref()) {
+    match open_driver(&name, root, owners, options.id_maps.as_ref()) {
         Ok(_) => Ok(name),
         Err(error) => {
             if fresh {

@@ -1,9 +1,9 @@
 //! Bind mounts that cannot be written.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{Access, AtFlags, Mode, Stat};
+use rustix::fs::{Access, AtFlags, Mode, Stat, StatVfsMountFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 
@@ -36,9 +36,13 @@ fn restrict(tree: BorrowedFd<'_>, target: &Target, request: &MountRequest<'_>) -
         return Err(io::Error::other("the mount point was moved meanwhile"));
     }
     let path = handle::magic_path(mounted.as_fd());
-    let mut flags = MountFlags::BIND | MountFlags::RDONLY;
-    flags.set(MountFlags::NOSUID, !request.set_id);
-    flags.set(MountFlags::NODEV, !request.devices);
+    let mut flags = MountFlags::BIND | MountFlags::RDONLY | inherited(&mounted)?;
+    if !request.set_id {
+        flags |= MountFlags::NOSUID;
+    }
+    if !request.devices {
+        flags |= MountFlags::NODEV;
+    }
     rustix::mount::mount_remount(path.as_str(), flags, c"")?;
     // A mount on a shared place would otherwise let later mounts below it leak into others.
     match rustix::mount::mount_change(path.as_str(), MountPropagationFlags::PRIVATE) {
@@ -50,4 +54,21 @@ fn restrict(tree: BorrowedFd<'_>, target: &Target, request: &MountRequest<'_>) -
         Err(Errno::ROFS) => Ok(()),
         _ => Err(io::Error::other("the mount can still be written")),
     }
+}
+
+/// What the file system is mounted with already: a user namespace may not take it away.
+fn inherited(mounted: &OwnedFd) -> io::Result<MountFlags> {
+    let found = rustix::fs::fstatvfs(mounted)?.f_flag;
+    let mut flags = MountFlags::empty();
+    for (has, flag) in [
+        (StatVfsMountFlags::NOSUID, MountFlags::NOSUID),
+        (StatVfsMountFlags::NODEV, MountFlags::NODEV),
+        (StatVfsMountFlags::NOEXEC, MountFlags::NOEXEC),
+        (StatVfsMountFlags::NOATIME, MountFlags::NOATIME),
+        (StatVfsMountFlags::NODIRATIME, MountFlags::NODIRATIME),
+        (StatVfsMountFlags::RELATIME, MountFlags::RELATIME),
+    ] {
+        flags.set(flag, found.contains(has));
+    }
+    Ok(flags)
 }

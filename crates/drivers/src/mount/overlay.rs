@@ -12,7 +12,9 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveM
 
 use super::MountRequest;
 use super::target::Target;
+use crate::options::Ownership;
 use crate::tree::handle;
+use crate::tree::recorded::Means;
 
 /// The kernel puts at most so many layers on top of each other.
 pub(crate) const LIMIT: usize = 500;
@@ -27,6 +29,8 @@ pub(crate) struct Layers<'a> {
     pub(crate) trees: &'a [String],
     /// What the mount table is to call it.
     pub(crate) source: &'a str,
+    /// Directories hide those below by `user.overlay.` attributes, not by `trusted.overlay.` ones.
+    pub(crate) user_xattrs: bool,
     /// A folder for short names, where the kernel needs them.
     pub(crate) work: BorrowedFd<'a>,
 }
@@ -96,6 +100,9 @@ fn mount_new(
         })
     };
     rustix::mount::fsconfig_set_string(&context, "source", layers.source).map_err(refused)?;
+    if layers.user_xattrs {
+        rustix::mount::fsconfig_set_flag(&context, "userxattr").map_err(refused)?;
+    }
     for (index, tree) in layers.trees.iter().enumerate() {
         let path = layers.home.join(tree);
         let held: OwnedFd;
@@ -159,7 +166,11 @@ fn mount_old(
 ) -> Result<(), Refusal> {
     rustix::fs::mkdirat(layers.work, "l", Mode::RWXU)?;
     let folder = rustix::fs::openat(layers.work, "l", handle::DIRECTORY, Mode::empty())?;
-    let mut data = String::from("lowerdir=");
+    let mut data = String::new();
+    if layers.user_xattrs {
+        data.push_str("userxattr,");
+    }
+    data.push_str("lowerdir=");
     for (index, tree) in layers.trees.iter().enumerate() {
         let short = short_name(index);
         rustix::fs::symlinkat(layers.home.join(tree), &folder, short.as_str())?;
@@ -211,8 +222,16 @@ fn short_name(index: usize) -> String {
 }
 
 /// Returns whether overlay mounts work on the file system of a folder, by making one.
-pub(crate) fn probe(folder: &Path) -> io::Result<()> {
+///
+/// A user without a namespace cannot mount. Then it is only tried whether layers can be made.
+pub(crate) fn probe(folder: &Path, ownership: Ownership) -> io::Result<()> {
     use rustix::fs::{FileType, XattrFlags};
+    let user_xattrs = ownership != Ownership::Real;
+    let opaque = if user_xattrs {
+        Means::Own.opaque_xattr()
+    } else {
+        Means::All.opaque_xattr()
+    };
     let temp = tempfile::Builder::new()
         .prefix(".overlay-probe-")
         .tempdir_in(folder)?;
@@ -238,12 +257,10 @@ pub(crate) fn probe(folder: &Path) -> io::Result<()> {
         Mode::empty(),
         0,
     )?;
-    rustix::fs::setxattr(
-        at("upper/dir"),
-        "trusted.overlay.opaque",
-        b"y",
-        XattrFlags::empty(),
-    )?;
+    rustix::fs::setxattr(at("upper/dir"), opaque, b"y", XattrFlags::empty())?;
+    if ownership == Ownership::Recorded {
+        return expect_user_xattr_mounts();
+    }
     let open = |name: &str| rustix::fs::open(at(name), handle::DIRECTORY, Mode::empty());
     let (home, work) = (open(".")?, open("work")?);
     let layers = Layers {
@@ -251,6 +268,7 @@ pub(crate) fn probe(folder: &Path) -> io::Result<()> {
         home_fd: home.as_fd(),
         trees: &["upper".to_owned(), "lower".to_owned()],
         source: "lith-probe",
+        user_xattrs,
         work: work.as_fd(),
     };
     let target = Target::open(&at("target"))?;
@@ -268,6 +286,24 @@ pub(crate) fn probe(folder: &Path) -> io::Result<()> {
     } else {
         Err(io::Error::other("overlay mounts show the wrong files"))
     }
+}
+
+/// The option `userxattr` came with Linux 5.11.
+fn expect_user_xattr_mounts() -> io::Result<()> {
+    let release = rustix::system::uname()
+        .release()
+        .to_string_lossy()
+        .into_owned();
+    let mut numbers = release
+        .split(|c: char| !c.is_ascii_digit())
+        .map(|part| part.parse::<u32>().unwrap_or(0));
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    if version >= (5, 11) {
+        return Ok(());
+    }
+    Err(io::Error::other(format!(
+        "Linux {release} mounts no overlays for users (5.11 does)"
+    )))
 }
 
 #[cfg(test)]

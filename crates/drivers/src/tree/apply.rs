@@ -203,8 +203,10 @@ impl TreeDraft {
         self.create(work, &spot, last, |dir| {
             rustix::fs::symlinkat(target, dir, last)
         })?;
+        let place = spot.at(last);
         self.meta
-            .finish_node(spot.dir(), last, &attributes, &spot.at(last))?;
+            .finish_node(spot.dir(), last, &attributes, &place)?;
+        self.say_of_link(&place, &attributes)?;
         work.keep()
     }
 
@@ -224,8 +226,13 @@ impl TreeDraft {
         };
         let spot = self.spot(work, parent)?;
         let mode = Meta::creation_mode(&attributes);
+        let real = self.meta.means.makes_nodes();
         self.create(work, &spot, last, |dir| {
-            rustix::fs::mknodat(dir, last, kind, mode, device)
+            if real {
+                rustix::fs::mknodat(dir, last, kind, mode, device)
+            } else {
+                rustix::fs::openat(dir, last, handle::CREATE, mode).map(drop)
+            }
         })?;
         self.meta
             .finish_node(spot.dir(), last, &attributes, &spot.at(last))?;

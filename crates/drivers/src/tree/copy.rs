@@ -142,7 +142,8 @@ impl Copier {
         let node = rustix::fs::openat(from.0, from.1, handle::NODE, Mode::empty());
         let node = node.during("open", place)?;
         let stat = rustix::fs::fstat(&node).during("look at", place)?;
-        let attributes = Meta::read(node.as_fd(), &stat).during("read the attributes of", place)?;
+        let attributes = meta.read(node.as_fd(), &stat);
+        let attributes = attributes.during("read the attributes of", place)?;
         match kind_of(&stat) {
             FileType::Symlink => {
                 let target =
@@ -165,8 +166,8 @@ impl Copier {
         place: &[u8],
     ) -> Result<(), Trouble> {
         let (source, stat) = handle::open_regular(from.0, from.1).during("open", place)?;
-        let attributes =
-            Meta::read_open(source.as_fd(), &stat).during("read the attributes of", place)?;
+        let attributes = meta.read_open(source.as_fd(), &stat);
+        let attributes = attributes.during("read the attributes of", place)?;
         let mode = Meta::creation_mode(&attributes);
         let target =
             rustix::fs::openat(to.0, to.1, handle::CREATE, mode).during("create", place)?;

@@ -81,7 +81,7 @@ impl TreeDraft {
         meta: Meta,
     ) -> Result<Self, Trouble> {
         Ok(Self {
-            tree: Tree::new(root, work.as_fd())?,
+            tree: Tree::new(root, work.as_fd(), meta.means)?,
             meta,
             copier: Copier::default(),
             links: Log::create(work.as_fd(), "links").during("create", b"links")?,

@@ -9,7 +9,6 @@ use super::draft::TreeDraft;
 use super::handle;
 use super::hiding::is_opaque;
 use super::lower::LowerView;
-use super::meta::Meta;
 use super::name;
 use super::walk::{Step, Trail, Walk};
 use crate::error::{During, Trouble};
@@ -54,7 +53,12 @@ impl TreeDraft {
                             .is_none()
                     {
                         let from = walk.dir().during("read", &place)?;
-                        self.copy_file(from, to, &entry, &place)?;
+                        let kind = self.copy_file(from, to, &entry, &place)?;
+                        let said = || match lower.beside_single() {
+                            Some(beside) => beside.read(&place),
+                            None => Ok(None),
+                        };
+                        self.say_of_copy(kind, &place, said)?;
                     }
                 }
                 Step::Left(entry) => {
@@ -66,7 +70,7 @@ impl TreeDraft {
                             rustix::fs::openat(dir, entry.as_slice(), handle::NODE, Mode::empty());
                         let node = node.during("open", &place)?;
                         let stat = rustix::fs::fstat(&node).during("look at", &place)?;
-                        let attributes = Meta::read(node.as_fd(), &stat);
+                        let attributes = self.meta.read(node.as_fd(), &stat);
                         let attributes = attributes.during("read the attributes of", &place)?;
                         self.meta
                             .finish_directory(done.as_fd(), &attributes, &place)?;
@@ -102,32 +106,34 @@ impl TreeDraft {
             }
             Some(stat) if handle::kind_of(&stat) == FileType::Directory => {
                 let fd = open()?;
-                let hidden = is_opaque(fd.as_fd()).during("look at", &place)?;
+                let hidden = is_opaque(fd.as_fd(), self.tree.opaque_xattr);
+                let hidden = hidden.during("look at", &place)?;
                 Ok((!hidden).then_some((fd, false)))
             }
             Some(_) => Ok(None),
         }
     }
 
-    /// Copies a file, or links it when another name of it was copied before.
+    /// Copies a file, or links it when another name of it was copied before. Returns its kind.
     fn copy_file(
         &mut self,
         from: BorrowedFd<'_>,
         to: BorrowedFd<'_>,
         entry: &[u8],
         place: &[u8],
-    ) -> Result<(), Trouble> {
+    ) -> Result<FileType, Trouble> {
         let stat: Stat =
             rustix::fs::statat(from, entry, AtFlags::SYMLINK_NOFOLLOW).during("look at", place)?;
+        let kind = handle::kind_of(&stat);
         if stat.st_nlink <= 1 {
-            return self
-                .copier
-                .node(&mut self.meta, (from, entry), (to, entry), place);
+            self.copier
+                .node(&mut self.meta, (from, entry), (to, entry), place)?;
+            return Ok(kind);
         }
         let side = self.side_folder()?;
         let first = stat.st_ino.to_string();
         match rustix::fs::linkat(&side, first.as_str(), to, entry, AtFlags::empty()) {
-            Ok(()) => return Ok(()),
+            Ok(()) => return Ok(kind),
             Err(Errno::NOENT) => {}
             // As many names as the file system allows: the rest share another copy.
             Err(Errno::MLINK) => {
@@ -138,7 +144,9 @@ impl TreeDraft {
         }
         self.copier
             .node(&mut self.meta, (from, entry), (to, entry), place)?;
-        rustix::fs::linkat(to, entry, &side, first.as_str(), AtFlags::empty()).during("link", place)
+        rustix::fs::linkat(to, entry, &side, first.as_str(), AtFlags::empty())
+            .during("link", place)?;
+        Ok(kind)
     }
 
     /// A folder with one name for each copied file that has several, so that no list of them

@@ -33,10 +33,13 @@ impl TreeDraft {
         }
         let from = self.link_source(&target, target_parent)?;
         let stat = match &from {
-            Some(source) => handle::look(source.as_fd(), target_last).during("look at", &target)?,
+            Some((source, _)) => {
+                handle::look(source.as_fd(), target_last).during("look at", &target)?
+            }
             None => None,
         };
-        let (Some(source), Some(stat)) = (from, stat.filter(|stat| !handle::is_whiteout(stat)))
+        let (Some((source, from)), Some(stat)) =
+            (from, stat.filter(|stat| !handle::is_whiteout(stat)))
         else {
             self.link_later(work, &spot, last, &target, false)?;
             return work.keep();
@@ -55,12 +58,11 @@ impl TreeDraft {
                 if here.is_none_or(|here| (here.st_dev, here.st_ino) != (stat.st_dev, stat.st_ino))
                 {
                     self.clear(work, &spot, last)?;
+                    let (from, to) = (name::join(&from, target_last), spot.at(last));
                     self.link_or_copy(
-                        source.as_fd(),
-                        target_last,
-                        spot.dir(),
-                        last,
-                        &spot.at(last),
+                        (source.as_fd(), target_last, &from),
+                        (spot.dir(), last, &to),
+                        kind_of(&stat),
                     )
                     .map_err(|trouble| match trouble {
                         Trouble::Io { source, .. }
@@ -72,27 +74,32 @@ impl TreeDraft {
                         other => other,
                     })?;
                 }
-                self.meta
-                    .finish_link(spot.dir(), last, &attributes, &spot.at(last))?;
+                self.finish_name(spot.dir(), last, &attributes, &spot.at(last))?;
             }
         }
         work.keep()
     }
 
-    /// Returns the directory that holds a link's target, if the draft has it.
-    fn link_source(&mut self, target: &[u8], parent: &[u8]) -> Result<Option<OwnedFd>, Trouble> {
+    /// Returns the directory that holds a link's target, if the draft has it, and its place.
+    fn link_source(
+        &mut self,
+        target: &[u8],
+        parent: &[u8],
+    ) -> Result<Option<(OwnedFd, Vec<u8>)>, Trouble> {
         if special::is_aufs_link(target) {
             return match &self.aufs {
-                Some(dir) => dir.try_clone().map(Some).during("open", b"aufs"),
+                Some(dir) => {
+                    let dir = dir.try_clone().during("open", b"aufs")?;
+                    Ok(Some((dir, parent.to_vec())))
+                }
                 None => Ok(None),
             };
         }
         match self.tree.find(parent)? {
-            Some(spot) => spot
-                .dir()
-                .try_clone_to_owned()
-                .map(Some)
-                .during("open", parent),
+            Some(spot) => {
+                let dir = spot.dir().try_clone_to_owned().during("open", parent)?;
+                Ok(Some((dir, spot.place.to_vec())))
+            }
             None => Ok(None),
         }
     }

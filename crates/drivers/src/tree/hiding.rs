@@ -13,8 +13,6 @@ use super::place::{self, Spot, Tree, is_described};
 use super::walk::{Step, Walk};
 use crate::error::{During, Trouble};
 
-/// What makes a directory hide those of lower layers.
-pub(crate) const OPAQUE: &str = "trusted.overlay.opaque";
 /// First byte of a note about what the draft hides of lower layers.
 pub(crate) const NOTE_WHITEOUT: u8 = 0;
 pub(crate) const NOTE_OPAQUE: u8 = 1;
@@ -71,7 +69,7 @@ impl Tree {
             return Ok(());
         }
         let path = handle::magic_path(dir);
-        rustix::fs::setxattr(path.as_str(), OPAQUE, b"y", XattrFlags::empty())
+        rustix::fs::setxattr(path.as_str(), self.opaque_xattr, b"y", XattrFlags::empty())
             .during("make opaque", place)?;
         self.note_hiding(NOTE_OPAQUE, place)
     }
@@ -81,7 +79,7 @@ impl Tree {
         if place.is_empty() {
             return Ok(self.opaque_root);
         }
-        is_opaque(dir).during("look at", place)
+        is_opaque(dir, self.opaque_xattr).during("look at", place)
     }
 
     /// Hides a name of lower layers; the name must be free.
@@ -159,10 +157,11 @@ impl Tree {
     }
 }
 
-/// Returns whether a directory, by a handle of any kind, hides those below it.
-pub(crate) fn is_opaque(dir: BorrowedFd<'_>) -> Result<bool, Errno> {
+/// Returns whether a directory, by a handle of any kind, hides those below it: the attribute that
+/// says so is one of [`Means::opaque_xattr`](super::recorded::Means::opaque_xattr).
+pub(crate) fn is_opaque(dir: BorrowedFd<'_>, xattr: &str) -> Result<bool, Errno> {
     let mut value = [0; 8];
-    match rustix::fs::getxattr(handle::magic_path(dir).as_str(), OPAQUE, &mut value) {
+    match rustix::fs::getxattr(handle::magic_path(dir).as_str(), xattr, &mut value) {
         Ok(length) => Ok(value.get(..length) == Some(b"y")),
         // Only this user's namespace can not see it, or nobody set it.
         Err(Errno::NODATA | Errno::NOTSUP | Errno::RANGE) => Ok(false),

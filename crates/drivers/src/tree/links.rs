@@ -89,18 +89,19 @@ impl TreeDraft {
     /// Links a name to another one, or copies where the file system allows no more links.
     pub(super) fn link_or_copy(
         &mut self,
-        from: BorrowedFd<'_>,
-        name: &[u8],
-        to: BorrowedFd<'_>,
-        last: &[u8],
-        place: &[u8],
+        (from, name, from_place): (BorrowedFd<'_>, &[u8], &[u8]),
+        (to, last, place): (BorrowedFd<'_>, &[u8], &[u8]),
+        kind: FileType,
     ) -> Result<(), Trouble> {
-        match rustix::fs::linkat(from, name, to, last, AtFlags::empty()) {
-            Err(Errno::MLINK) => self
-                .copier
-                .node(&mut self.meta, (from, name), (to, last), place),
-            done => done.during("link", place),
-        }
+        let linked = match rustix::fs::linkat(from, name, to, last, AtFlags::empty()) {
+            Err(Errno::MLINK) => {
+                self.copier
+                    .node(&mut self.meta, (from, name), (to, last), place)?;
+                false
+            }
+            done => done.during("link", place).map(|()| true)?,
+        };
+        self.say_of_name(kind, (from_place, place), linked)
     }
 
     /// Gives all waiting links their targets.
@@ -196,11 +197,14 @@ impl TreeDraft {
                 Some(next) => Ok(Outcome::After(next)),
                 None => Err(Trouble::Refused("a hard link to a socket".to_owned())),
             },
-            _ => {
+            kind => {
                 self.unmark(&spot, last, &note.place)?;
-                self.link_or_copy(source.dir(), target_last, spot.dir(), last, &note.place)?;
-                self.meta
-                    .finish_link(spot.dir(), last, &note.attributes, &note.place)?;
+                self.link_or_copy(
+                    (source.dir(), target_last, &source.at(target_last)),
+                    (spot.dir(), last, &note.place),
+                    kind,
+                )?;
+                self.finish_name(spot.dir(), last, &note.attributes, &note.place)?;
                 Ok(Outcome::Done)
             }
         }
@@ -233,17 +237,24 @@ impl TreeDraft {
                 let to = (up.dir(), target_last);
                 self.copier
                     .node(&mut self.meta, (from.as_fd(), target_last), to, target)?;
+                let said = || merged.lower.beside(found, target);
+                self.say_of_copy(found.kind(), &up.at(target_last), said)?;
                 merged.forget();
-                self.link_or_copy(up.dir(), target_last, spot.dir(), last, &note.place)?;
+                self.link_or_copy(
+                    (up.dir(), target_last, &up.at(target_last)),
+                    (spot.dir(), last, &note.place),
+                    found.kind(),
+                )?;
             }
             None => {
                 let to = (spot.dir(), last);
                 self.copier
                     .node(&mut self.meta, (from.as_fd(), target_last), to, &note.place)?;
+                let said = || merged.lower.beside(found, target);
+                self.say_of_copy(found.kind(), &note.place, said)?;
             }
         }
-        self.meta
-            .finish_link(spot.dir(), last, &note.attributes, &note.place)?;
+        self.finish_name(spot.dir(), last, &note.attributes, &note.place)?;
         Ok(Outcome::Done)
     }
 

@@ -6,10 +6,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{FileType, Mode, Stat};
 use rustix::io::Errno;
 
+use super::beside::Beside;
 use super::handle::{self, kind_of};
 use super::hiding::is_opaque;
 use super::merged::resolve;
 use super::name;
+use super::recorded::Means;
 use crate::error::{During, Trouble};
 
 /// A stack of layer trees, topmost first, read as an overlay mount would show them: the upper
@@ -22,6 +24,8 @@ pub(crate) struct LowerView {
     home: OwnedFd,
     /// Paths of the trees below `home`.
     trees: Vec<Vec<u8>>,
+    /// What is on files of all of them, and what is beside.
+    pub(crate) means: Means,
     /// Directories that were asked for; the first is the root.
     dirs: Vec<Dir>,
     /// The directory asked for last.
@@ -97,10 +101,11 @@ impl Found {
 }
 
 impl LowerView {
-    pub(crate) fn new(home: OwnedFd, trees: Vec<Vec<u8>>) -> Self {
+    pub(crate) fn new(home: OwnedFd, trees: Vec<Vec<u8>>, means: Means) -> Self {
         let mut view = Self {
             home,
             trees,
+            means,
             dirs: Vec::new(),
             last: (Vec::new(), 0),
             held: VecDeque::new(),
@@ -252,7 +257,7 @@ impl LowerView {
             if let Some(found) = node? {
                 shown = found.kind() == FileType::Directory;
                 cut = !shown
-                    || is_opaque(found.node.as_fd())
+                    || is_opaque(found.node.as_fd(), self.means.opaque_xattr())
                         .or_else(|error| Err(error).during("look at", &self.place_of(dir)))?;
                 if shown {
                     self.hold(dir, layer, found.node);
@@ -333,6 +338,20 @@ impl LowerView {
         resolve(path, &mut |place| self.look(place))
     }
 
+    /// Returns what is said beside its layer of a link that was found at a place.
+    pub(crate) fn beside(&self, found: &Found, place: &[u8]) -> Result<Option<Vec<u8>>, Trouble> {
+        match self.trees.get(found.layer) {
+            Some(tree) => Beside::tree(self.home.as_fd(), tree).read(place),
+            None => Ok(None),
+        }
+    }
+
+    /// The same of the only tree, for a full copy.
+    pub(crate) fn beside_single(&self) -> Option<Beside<'_>> {
+        let tree = self.trees.first()?;
+        Some(Beside::tree(self.home.as_fd(), tree))
+    }
+
     /// Opens the root of the only tree, for a full copy.
     pub(crate) fn open_single_root(&self) -> Result<Option<OwnedFd>, Trouble> {
         let Some(tree) = self.trees.first() else {
@@ -399,7 +418,8 @@ mod tests {
             return;
         }
         let home = rustix::fs::open(temp.path(), handle::DIRECTORY, Mode::empty()).unwrap();
-        let mut view = LowerView::new(home, vec![b"0".to_vec(), b"1".to_vec(), b"2".to_vec()]);
+        let trees = vec![b"0".to_vec(), b"1".to_vec(), b"2".to_vec()];
+        let mut view = LowerView::new(home, trees, Means::All);
         let mut layer = |p: &str| view.look(p.as_bytes()).unwrap().map(|found| found.layer);
         for (place, expected) in [
             ("", Some(0)),

@@ -19,7 +19,7 @@ pub(crate) struct MergedView {
 impl MergedView {
     /// Puts the draft whose tree lies at `tree` below the driver's folder on top of layers.
     pub(crate) fn new(lower: LowerView, tree: &[u8], hides_all: bool) -> Result<Self, Trouble> {
-        let top = LowerView::new(lower.try_clone_home()?, vec![tree.to_vec()]);
+        let top = LowerView::new(lower.try_clone_home()?, vec![tree.to_vec()], lower.means);
         Ok(Self {
             top,
             lower,

@@ -1,20 +1,21 @@
 //! Owners, modes, extended attributes and times: read, kept in notes, put on files.
 //!
-//! Everything that depends on [`Ownership`](crate::Ownership) is here: another mode is another way
-//! to do what the methods of [`Meta`] do. Attributes that were read from the disk are put on
-//! other files as they are; only what entries say is shifted, once, in [`Meta::wanted`].
+//! What depends on [`Ownership`](crate::Ownership) is decided here. Attributes that were read from
+//! the disk are put on other files as they are; only what entries say is shifted, and recorded
+//! where this process cannot do it ([`super::recorded`]): once, in [`Meta::wanted`].
 
 use std::borrow::Cow;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
-use lith_tarsplit::{Metadata, Timestamp};
+use lith_tarsplit::{Kind, Metadata, Timestamp};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, Stat, Uid, XattrFlags};
 use rustix::io::Errno;
 
 use super::attributes::{Attributes, is_overlay_xattr};
 use super::handle::{self, kind_of};
+use super::recorded::{Means, Record, XATTR};
 use crate::error::{During, Trouble, shown};
 use crate::id_maps::IdMaps;
 
@@ -28,23 +29,36 @@ fn is_label(name: &[u8]) -> bool {
 pub(crate) struct Meta {
     /// How IDs of layers lie on the disk, unless as they are.
     maps: Option<Arc<IdMaps>>,
+    pub(crate) means: Means,
     /// Extended attributes that the file system could not hold.
     pub(crate) skipped: u64,
 }
 
 impl Meta {
-    pub(crate) fn new(maps: Option<Arc<IdMaps>>) -> Self {
-        Self { maps, skipped: 0 }
+    pub(crate) fn new(maps: Option<Arc<IdMaps>>, means: Means) -> Self {
+        Self {
+            maps,
+            means,
+            skipped: 0,
+        }
     }
 
     /// Returns what the file of an entry is to be like.
     pub(crate) fn wanted<'a>(&self, metadata: &'a Metadata) -> Result<Attributes<'a>, Trouble> {
-        Attributes::of_entry(metadata, self.maps.as_deref())
+        let attributes = Attributes::of_entry(metadata, self.maps.as_deref())?;
+        Ok(self.means.laid_down(attributes, kind_of_entry(metadata)))
     }
 
     /// Returns what a directory that nothing describes is to be like.
     pub(crate) fn plain_directory(&self, place: &[u8]) -> Result<Attributes<'static>, Trouble> {
-        Attributes::of_nothing(self.maps.as_deref(), place)
+        let attributes = Attributes::of_nothing(self.maps.as_deref(), place)?;
+        let kind = Some((FileType::Directory, 0));
+        Ok(self.means.laid_down(attributes, kind))
+    }
+
+    /// Returns whether a file's owner has to be changed. A user's files are always the user's own.
+    fn gives_away(&self, stat: &Stat, wanted: &Attributes<'_>) -> bool {
+        self.means != Means::Own && (stat.st_uid != wanted.uid || stat.st_gid != wanted.gid)
     }
 
     /// Gives a file that no layer describes to the root user of the layers.
@@ -71,13 +85,13 @@ impl Meta {
         place: &[u8],
     ) -> Result<(), Trouble> {
         let stat = rustix::fs::fstat(fd).during("look at", place)?;
-        if chown_needed(&stat, wanted) {
+        if self.gives_away(&stat, wanted) {
             let (uid, gid) = ids(wanted);
             rustix::fs::fchown(fd, uid, gid).during("set the owner of", place)?;
         }
         // A change of owner takes set-id bits away.
         if stat.st_mode & 0o7777 != wanted.mode
-            || (chown_needed(&stat, wanted) && wanted.mode & 0o6000 != 0)
+            || (self.gives_away(&stat, wanted) && wanted.mode & 0o6000 != 0)
         {
             let mode = Mode::from_raw_mode(wanted.mode);
             rustix::fs::fchmod(fd, mode).during("set the mode of", place)?;
@@ -100,7 +114,7 @@ impl Meta {
         let flags = AtFlags::SYMLINK_NOFOLLOW;
         let stat = rustix::fs::statat(dir, name, flags).during("look at", place)?;
         let kind = kind_of(&stat);
-        let chown = chown_needed(&stat, wanted);
+        let chown = self.gives_away(&stat, wanted);
         if chown {
             let (uid, gid) = ids(wanted);
             rustix::fs::chownat(dir, name, uid, gid, flags).during("set the owner of", place)?;
@@ -116,6 +130,10 @@ impl Meta {
                 rustix::fs::chmod(path.as_str(), mode).during("set the mode of", place)?;
             }
             for (key, value) in wanted.xattrs.iter() {
+                if kind == FileType::Symlink && key == XATTR && self.means.records() {
+                    // It is said beside.
+                    continue;
+                }
                 let done =
                     rustix::fs::setxattr(path.as_str(), key.as_slice(), value, XattrFlags::empty());
                 self.xattr_done(done, key, kind, place)?;
@@ -136,7 +154,7 @@ impl Meta {
         let flags = AtFlags::SYMLINK_NOFOLLOW;
         let stat = rustix::fs::statat(dir, name, flags).during("look at", place)?;
         let link = kind_of(&stat) == FileType::Symlink;
-        let same = !chown_needed(&stat, wanted)
+        let same = !self.gives_away(&stat, wanted)
             && wanted.xattrs.is_empty()
             && stat.st_mode & 0o7777 == wanted.mode
             && (stat.st_mtime, stat.st_mtime_nsec as u64)
@@ -144,11 +162,49 @@ impl Meta {
         if same {
             Ok(())
         } else if link {
+            if !self.gives_away(&stat, wanted) {
+                return Ok(());
+            }
             let (uid, gid) = ids(wanted);
             rustix::fs::chownat(dir, name, uid, gid, flags).during("set the owner of", place)
+        } else if self.means.records() {
+            let merged = self.with_record_of(dir, name, wanted, place)?;
+            self.finish_node(dir, name, &merged, place)
         } else {
             self.finish_node(dir, name, wanted, place)
         }
+    }
+
+    /// Adds to what a further name of a file says what is recorded of the file.
+    fn with_record_of<'a>(
+        &self,
+        dir: BorrowedFd<'_>,
+        name: &[u8],
+        wanted: &Attributes<'a>,
+        place: &[u8],
+    ) -> Result<Attributes<'a>, Trouble> {
+        let node =
+            rustix::fs::openat(dir, name, handle::NODE, Mode::empty()).during("open", place)?;
+        let before = get_xattr(node.as_fd(), XATTR).during("read the attributes of", place)?;
+        let Some(before) = before else {
+            return Ok(wanted.clone());
+        };
+        let record = |bytes: &[u8]| Record::decode(bytes).during("read the attributes of", place);
+        let before = record(&before)?;
+        let mut merged = wanted.clone();
+        let said = merged.xattrs.iter().position(|(name, _)| name == XATTR);
+        let said = said.map(|at| merged.xattrs.to_mut().swap_remove(at).1);
+        let said = match said {
+            Some(said) => record(&said)?,
+            None => Record::default(),
+        };
+        if before.node.is_some() {
+            let plain = |name: &[u8]| !name.starts_with(b"user.");
+            merged.xattrs.to_mut().retain(|(name, _)| plain(name));
+        }
+        let xattr = (XATTR.to_vec(), said.over(before).encode());
+        merged.xattrs.to_mut().push(xattr);
+        Ok(merged)
     }
 
     /// Makes a directory be exactly as wanted: extended attributes it has besides go away.
@@ -159,7 +215,7 @@ impl Meta {
         place: &[u8],
     ) -> Result<(), Trouble> {
         let stat = rustix::fs::fstat(fd).during("look at", place)?;
-        if chown_needed(&stat, wanted) {
+        if self.gives_away(&stat, wanted) {
             let (uid, gid) = ids(wanted);
             rustix::fs::fchown(fd, uid, gid).during("set the owner of", place)?;
         }
@@ -167,7 +223,8 @@ impl Meta {
             .during("list the attributes of", place)?
         {
             let wanted = wanted.xattrs.iter().any(|(wanted, _)| *wanted == name);
-            if !wanted && !is_overlay_xattr(&name) && !is_label(&name) {
+            let ours = !is_overlay_xattr(&name) && !is_label(&name) && self.may_change(&name);
+            if !wanted && ours {
                 rustix::fs::fremovexattr(fd, name.as_slice())
                     .during("remove an attribute of", place)?;
             }
@@ -181,31 +238,40 @@ impl Meta {
         rustix::fs::futimens(fd, &wanted.times()).during("set the time of", place)
     }
 
-    /// Returns what a file of a committed layer is like.
+    /// Returns what a file of a committed layer is like on the disk.
     ///
     /// `node` may be a handle that opens nothing.
-    pub(crate) fn read(node: BorrowedFd<'_>, stat: &Stat) -> io::Result<Attributes<'static>> {
+    pub(crate) fn read(
+        &self,
+        node: BorrowedFd<'_>,
+        stat: &Stat,
+    ) -> io::Result<Attributes<'static>> {
         let path = handle::magic_path(node);
-        let xattrs = read_xattrs(
+        let xattrs = self.read_xattrs(
             |buf| rustix::fs::listxattr(path.as_str(), buf),
             |name, buf| rustix::fs::getxattr(path.as_str(), name, buf),
         )?;
-        Ok(Self::attributes(stat, xattrs))
+        Ok(self.attributes(stat, xattrs))
     }
 
     /// The same for a file that is open.
-    pub(crate) fn read_open(file: BorrowedFd<'_>, stat: &Stat) -> io::Result<Attributes<'static>> {
-        let xattrs = read_xattrs(
+    pub(crate) fn read_open(
+        &self,
+        file: BorrowedFd<'_>,
+        stat: &Stat,
+    ) -> io::Result<Attributes<'static>> {
+        let xattrs = self.read_xattrs(
             |buf| rustix::fs::flistxattr(file, buf),
             |name, buf| rustix::fs::fgetxattr(file, name, buf),
         )?;
-        Ok(Self::attributes(stat, xattrs))
+        Ok(self.attributes(stat, xattrs))
     }
 
-    fn attributes(stat: &Stat, xattrs: Vec<(Vec<u8>, Vec<u8>)>) -> Attributes<'static> {
+    fn attributes(&self, stat: &Stat, xattrs: Vec<(Vec<u8>, Vec<u8>)>) -> Attributes<'static> {
+        let own = self.means == Means::Own;
         Attributes {
-            uid: stat.st_uid,
-            gid: stat.st_gid,
+            uid: if own { 0 } else { stat.st_uid },
+            gid: if own { 0 } else { stat.st_gid },
             mode: stat.st_mode & 0o7777,
             mtime: Timestamp {
                 seconds: stat.st_mtime,
@@ -213,6 +279,31 @@ impl Meta {
             },
             xattrs: Cow::Owned(xattrs),
         }
+    }
+
+    /// Reads all extended attributes but those that are nobody's to copy.
+    fn read_xattrs(
+        &self,
+        list: impl Fn(&mut [u8]) -> Result<usize, Errno>,
+        get: impl Fn(&[u8], &mut [u8]) -> Result<usize, Errno>,
+    ) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        let names = match xattr_names(list) {
+            Err(Errno::NOTSUP) => Vec::new(),
+            names => names?,
+        };
+        let mut xattrs = Vec::new();
+        for name in names {
+            if !is_overlay_xattr(&name) && !is_label(&name) && self.may_change(&name) {
+                let value = grown(|buf| get(&name, buf))?;
+                xattrs.push((name, value));
+            }
+        }
+        Ok(xattrs)
+    }
+
+    /// Returns whether an attribute is one that a driver puts on files here.
+    fn may_change(&self, name: &[u8]) -> bool {
+        name == XATTR || self.means.holds(name)
     }
 
     /// An attribute that no file of this kind, or no file on this file system, can have is left
@@ -225,9 +316,11 @@ impl Meta {
         place: &[u8],
     ) -> Result<(), Trouble> {
         let plain = matches!(kind, FileType::RegularFile | FileType::Directory);
+        // Without the record nobody would know the file's owner.
+        let needed = name == XATTR && self.means.records();
         match done {
             Ok(()) => Ok(()),
-            Err(Errno::NOTSUP) => {
+            Err(Errno::NOTSUP) if !needed => {
                 self.skipped += 1;
                 tracing::debug!(
                     place = shown(place),
@@ -251,8 +344,22 @@ impl Meta {
     }
 }
 
-fn chown_needed(stat: &Stat, wanted: &Attributes<'_>) -> bool {
-    stat.st_uid != wanted.uid || stat.st_gid != wanted.gid
+/// What an entry makes, and which device it is; nothing is known of a further name of a file.
+fn kind_of_entry(metadata: &Metadata) -> Option<(FileType, u64)> {
+    let device = || {
+        let narrow = |number| u32::try_from(number).unwrap_or(u32::MAX);
+        let (major, minor) = metadata.device;
+        rustix::fs::makedev(narrow(major), narrow(minor))
+    };
+    match metadata.kind {
+        Kind::HardLink => None,
+        Kind::Directory | Kind::DumpDirectory => Some((FileType::Directory, 0)),
+        Kind::Symlink => Some((FileType::Symlink, 0)),
+        Kind::CharDevice => Some((FileType::CharacterDevice, device())),
+        Kind::BlockDevice => Some((FileType::BlockDevice, device())),
+        Kind::Fifo => Some((FileType::Fifo, 0)),
+        _ => Some((FileType::RegularFile, 0)),
+    }
 }
 
 fn ids(wanted: &Attributes<'_>) -> (Option<Uid>, Option<Gid>) {
@@ -262,23 +369,14 @@ fn ids(wanted: &Attributes<'_>) -> (Option<Uid>, Option<Gid>) {
     )
 }
 
-/// Reads all extended attributes but those that are nobody's to copy.
-fn read_xattrs(
-    list: impl Fn(&mut [u8]) -> Result<usize, Errno>,
-    get: impl Fn(&[u8], &mut [u8]) -> Result<usize, Errno>,
-) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
-    let names = match xattr_names(list) {
-        Err(Errno::NOTSUP) => Vec::new(),
-        names => names?,
-    };
-    let mut xattrs = Vec::new();
-    for name in names {
-        if !is_overlay_xattr(&name) && !is_label(&name) {
-            let value = grown(|buf| get(&name, buf))?;
-            xattrs.push((name, value));
-        }
+/// Returns an extended attribute, by a handle that may open nothing; `None` when there is none.
+pub(crate) fn get_xattr(node: BorrowedFd<'_>, name: &[u8]) -> Result<Option<Vec<u8>>, Errno> {
+    let path = handle::magic_path(node);
+    match grown(|buf| rustix::fs::getxattr(path.as_str(), name, buf)) {
+        Ok(value) => Ok(Some(value)),
+        Err(Errno::NODATA) => Ok(None),
+        Err(other) => Err(other),
     }
-    Ok(xattrs)
 }
 
 fn xattr_names(list: impl Fn(&mut [u8]) -> Result<usize, Errno>) -> Result<Vec<Vec<u8>>, Errno> {

@@ -2,6 +2,7 @@
 
 mod apply;
 mod attributes;
+mod beside;
 pub(crate) mod copy;
 mod displace;
 mod draft;
@@ -18,6 +19,7 @@ pub(crate) mod name;
 mod payload;
 mod place;
 mod positions;
+pub(crate) mod recorded;
 pub(crate) mod remove;
 pub(crate) mod settle;
 mod shift;

@@ -10,6 +10,7 @@ use super::displace::Displaced;
 use super::handle::{self, kind_of};
 use super::log::{Encoder, Log};
 use super::name;
+use super::recorded::Means;
 use super::way::{MOST_LINKS, Way, make};
 use crate::error::{During, Trouble};
 
@@ -68,6 +69,8 @@ pub(crate) struct Tree {
     pub(crate) hiding: Log,
     /// The root hides everything below the layer.
     pub(crate) opaque_root: bool,
+    /// How other directories say that they do.
+    pub(crate) opaque_xattr: &'static str,
 }
 
 /// What is to be remembered of a tree that holds nothing open.
@@ -76,6 +79,7 @@ pub(crate) struct ParkedTree {
     directories: u64,
     hiding: u64,
     opaque_root: bool,
+    opaque_xattr: &'static str,
 }
 
 impl ParkedTree {
@@ -88,13 +92,14 @@ impl ParkedTree {
             directories: reopen("directories", self.directories)?,
             hiding: reopen("hiding", self.hiding)?,
             opaque_root: self.opaque_root,
+            opaque_xattr: self.opaque_xattr,
         })
     }
 }
 
 impl Tree {
     /// Starts with an empty directory; `work` is where notes are put.
-    pub(crate) fn new(root: OwnedFd, work: BorrowedFd<'_>) -> Result<Self, Trouble> {
+    pub(crate) fn new(root: OwnedFd, work: BorrowedFd<'_>, means: Means) -> Result<Self, Trouble> {
         let create = |name: &str| Log::create(work, name).during("create", name.as_bytes());
         let mut directories = create("directories")?;
         let mut root_note = Encoder::default();
@@ -108,6 +113,7 @@ impl Tree {
             directories,
             hiding: create("hiding")?,
             opaque_root: false,
+            opaque_xattr: means.opaque_xattr(),
         })
     }
 
@@ -117,6 +123,7 @@ impl Tree {
             directories: self.directories.park().during("write", b"directories")?,
             hiding: self.hiding.park().during("write", b"hiding")?,
             opaque_root: self.opaque_root,
+            opaque_xattr: self.opaque_xattr,
         })
     }
 

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use super::attributes::Attributes;
 use super::draft::TreeDraft;
 use super::handle;
-use super::hiding::{NOTE_OPAQUE, NOTE_WHITEOUT, OPAQUE};
+use super::hiding::{NOTE_OPAQUE, NOTE_WHITEOUT};
 use super::log::Decoder;
 use super::lower::{Found, LowerView};
 use super::merged::MergedView;
@@ -111,7 +111,7 @@ impl TreeDraft {
             let fd = rustix::fs::openat(&dir, last, handle::DIRECTORY, Mode::empty())
                 .during("open", place)?;
             let path = handle::magic_path(fd.as_fd());
-            return match rustix::fs::removexattr(path.as_str(), OPAQUE) {
+            return match rustix::fs::removexattr(path.as_str(), self.tree.opaque_xattr) {
                 Err(Errno::NODATA) => Ok(()),
                 done => done.during("remove an attribute of", place),
             };
@@ -289,9 +289,9 @@ fn attributes_of(
     place: &[u8],
 ) -> Result<Attributes<'static>, Trouble> {
     match found {
-        Some(found) if found.kind() == FileType::Directory => {
-            Meta::read(found.node.as_fd(), &found.stat).during("read the attributes of", place)
-        }
+        Some(found) if found.kind() == FileType::Directory => meta
+            .read(found.node.as_fd(), &found.stat)
+            .during("read the attributes of", place),
         _ => meta.plain_directory(place),
     }
 }

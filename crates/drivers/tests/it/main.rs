@@ -16,6 +16,7 @@ mod mounts;
 mod owners;
 mod peers;
 mod property;
+mod recorded;
 mod support;
 mod usage;
 mod whiteouts;

@@ -4,7 +4,8 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use lith_drivers::{
-    DriverError, DriverOptions, MountRequest, Parent, default_driver, open_driver, unmount,
+    DriverError, DriverOptions, MountRequest, Ownership, Parent, default_driver, open_driver,
+    unmount,
 };
 
 use crate::support::{Bench, DRIVERS, Item, brief, dir, file, root};
@@ -223,7 +224,10 @@ fn overlay_is_chosen_where_it_works() {
         return;
     }
     let temp = tempfile::tempdir().unwrap();
-    assert_eq!(default_driver(temp.path()), "overlay");
-    assert_eq!(default_driver(Path::new("/proc/self")), "vfs");
+    assert_eq!(default_driver(temp.path(), Ownership::Real), "overlay");
+    assert_eq!(
+        default_driver(Path::new("/proc/self"), Ownership::Real),
+        "vfs"
+    );
     assert!(std::fs::read_dir(temp.path()).unwrap().next().is_none());
 }

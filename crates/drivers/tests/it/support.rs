@@ -24,6 +24,28 @@ pub(crate) fn root(test: &str) -> bool {
     false
 }
 
+/// Does something as an ordinary user: in a thread of its own, which the kernel takes for one.
+pub(crate) fn as_user<T: Send>(user: u32, what: impl FnOnce() -> T + Send) -> T {
+    use rustix::process::{Gid, Uid};
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            let (uid, gid) = (Uid::from_raw(user), Gid::from_raw(user));
+            rustix::thread::set_thread_groups(&[gid]).unwrap();
+            rustix::thread::set_thread_res_gid(gid, gid, gid).unwrap();
+            rustix::thread::set_thread_res_uid(uid, uid, uid).unwrap();
+            what()
+        });
+        thread
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+/// A folder of whoever asks, which may not be root.
+pub(crate) fn user_folder() -> tempfile::TempDir {
+    tempfile::tempdir_in(std::env::temp_dir()).unwrap()
+}
+
 /// One entry of a tar, to be written as it stands.
 #[derive(Clone, Debug)]
 pub(crate) struct Item {
