@@ -4,6 +4,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use lith_store::Digest;
+use lith_tarsplit::{EntryHeader, Timestamp};
 
 use crate::WriteError;
 use crate::compress::{self, Form, Layer, Written};
@@ -13,9 +14,6 @@ const BLOCK: usize = 512;
 
 /// How much of what has waited is copied at once.
 const SPOOL_BUFFER: usize = 128 << 10;
-
-/// Largest size that the octal field holds.
-const MAX_OCTAL: u64 = (1 << 33) - 1;
 
 /// Mode and other attributes of members.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,7 +88,7 @@ impl<W: Write> TarWriter<W> {
 
     /// Begins a regular file of `size` bytes; the caller gives exactly as many to the writer.
     pub(crate) fn file(&mut self, path: &str, attributes: Attributes, size: u64) -> io::Result<()> {
-        self.begin(&Head::new(b'0', path, attributes, size))
+        self.begin(&head(b'0', path, attributes, size))
     }
 
     /// Writes a whole regular file.
@@ -106,7 +104,7 @@ impl<W: Write> TarWriter<W> {
 
     /// Writes a folder; `path` ends in a slash.
     pub(crate) fn folder(&mut self, path: &str, attributes: Attributes) -> io::Result<()> {
-        self.begin(&Head::new(b'5', path, attributes, 0))
+        self.begin(&head(b'5', path, attributes, 0))
     }
 
     pub(crate) fn symlink(&mut self, path: &str, target: &str) -> io::Result<()> {
@@ -119,10 +117,9 @@ impl<W: Write> TarWriter<W> {
         target: &str,
         attributes: Attributes,
     ) -> io::Result<()> {
-        let head = Head::new(b'2', path, attributes, 0);
-        self.begin(&Head {
-            link: target,
-            ..head
+        self.begin(&EntryHeader {
+            link: target.as_bytes(),
+            ..head(b'2', path, attributes, 0)
         })
     }
 
@@ -143,11 +140,13 @@ impl<W: Write> TarWriter<W> {
             return compress::write(layer, content, self);
         }
         // Where not even a bound is known, the field alone must do.
-        let wide = layer.bound().is_some_and(|bound| bound > MAX_OCTAL);
+        let wide = layer
+            .bound()
+            .is_some_and(|bound| bound > EntryHeader::MAX_OCTAL);
         let head = |written: &Written| {
             let path = path(written);
-            let head = Head::new(b'0', &path, attributes, written.size);
-            Head { wide, ..head }.to_bytes()
+            let head = head(b'0', &path, attributes, written.size);
+            EntryHeader { wide, ..head }.to_bytes()
         };
         match &self.late {
             Late::Patched(seek) => {
@@ -238,7 +237,7 @@ impl<W: Write> TarWriter<W> {
         Ok((self.out, self.written))
     }
 
-    fn begin(&mut self, head: &Head<'_>) -> io::Result<()> {
+    fn begin(&mut self, head: &EntryHeader<'_>) -> io::Result<()> {
         self.pad()?;
         self.write_all(&head.to_bytes())?;
         self.set_padding(head.size);
@@ -271,121 +270,21 @@ impl<W: Write> Write for TarWriter<W> {
 }
 
 /// What stands before a member's content.
-struct Head<'a> {
-    kind: u8,
-    path: &'a str,
-    link: &'a str,
-    attributes: Attributes,
-    size: u64,
-    /// The size stands in a record, whatever it is.
-    wide: bool,
-}
-
-impl<'a> Head<'a> {
-    fn new(kind: u8, path: &'a str, attributes: Attributes, size: u64) -> Head<'a> {
-        Head {
-            kind,
-            path,
-            link: "",
-            attributes,
-            size,
-            wide: size > MAX_OCTAL,
-        }
+fn head<'a>(kind: u8, path: &'a str, attributes: Attributes, size: u64) -> EntryHeader<'a> {
+    let Attributes { mode, mtime, owner } = attributes;
+    // Later than any header can say is as late as it can.
+    let mtime = mtime.min(EntryHeader::MAX_OCTAL);
+    EntryHeader {
+        mode,
+        owner,
+        mtime: Timestamp {
+            seconds: i64::try_from(mtime).unwrap_or(i64::MAX),
+            nanos: 0,
+        },
+        size,
+        wide: size > EntryHeader::MAX_OCTAL,
+        ..EntryHeader::new(kind, path.as_bytes())
     }
-
-    fn to_bytes(&self) -> Vec<u8> {
-        let mut records = String::new();
-        if self.path.len() > 100 {
-            records.push_str(&record("path", self.path));
-        }
-        if self.link.len() > 100 {
-            records.push_str(&record("linkpath", self.link));
-        }
-        if self.wide {
-            records.push_str(&record("size", &self.size.to_string()));
-        }
-        let mut bytes = Vec::new();
-        if !records.is_empty() {
-            let (folder, base) = self
-                .path
-                .rsplit_once('/')
-                .map_or(("", self.path), |parts| parts);
-            let slash = if folder.is_empty() { "" } else { "/" };
-            let name = format!("{folder}{slash}PaxHeaders.0/{base}");
-            let pax = Head {
-                wide: false,
-                ..Head::new(b'x', &name, Attributes::LINK, records.len() as u64)
-            };
-            bytes.extend_from_slice(&pax.block(false));
-            bytes.extend_from_slice(records.as_bytes());
-            bytes.resize(bytes.len().next_multiple_of(BLOCK), 0);
-        }
-        bytes.extend_from_slice(&self.block(true));
-        bytes
-    }
-
-    fn block(&self, devices: bool) -> [u8; BLOCK] {
-        let Attributes { mode, mtime, owner } = self.attributes;
-        // Readers take the size from the record; Go writes 0 here as well.
-        let size = if self.wide { 0 } else { self.size };
-        let mut block = [0; BLOCK];
-        put(&mut block, 0, 100, self.path.as_bytes());
-        put(&mut block, 100, 8, octal(u64::from(mode), 8).as_bytes());
-        put(&mut block, 108, 8, octal(0, 8).as_bytes());
-        put(&mut block, 116, 8, octal(0, 8).as_bytes());
-        put(&mut block, 124, 12, &number(size));
-        put(
-            &mut block,
-            136,
-            12,
-            octal(mtime.min(MAX_OCTAL), 12).as_bytes(),
-        );
-        put(&mut block, 148, 8, b"        ");
-        put(&mut block, 156, 1, &[self.kind]);
-        put(&mut block, 157, 100, self.link.as_bytes());
-        put(&mut block, 257, 8, b"ustar\x0000");
-        put(&mut block, 265, 32, owner.as_bytes());
-        put(&mut block, 297, 32, owner.as_bytes());
-        if devices {
-            put(&mut block, 329, 8, octal(0, 8).as_bytes());
-            put(&mut block, 337, 8, octal(0, 8).as_bytes());
-        }
-        let sum: u64 = block.iter().map(|byte| u64::from(*byte)).sum();
-        put(&mut block, 148, 7, octal(sum, 7).as_bytes());
-        block
-    }
-}
-
-/// Octal digits that fill a field of `width` bytes up to a final zero byte.
-fn octal(number: u64, width: usize) -> String {
-    format!("{number:0digits$o}\0", digits = width - 1)
-}
-
-/// A size field: octal, or binary where that is too short, as GNU tar has it and everybody
-/// reads.
-fn number(size: u64) -> Vec<u8> {
-    if size <= MAX_OCTAL {
-        return octal(size, 12).into_bytes();
-    }
-    let mut field = vec![0x80, 0, 0, 0];
-    field.extend_from_slice(&size.to_be_bytes());
-    field
-}
-
-/// Writes `bytes`, cut to `width`, at `at`.
-fn put(block: &mut [u8; BLOCK], at: usize, width: usize, bytes: &[u8]) {
-    let field = block.iter_mut().skip(at).take(width);
-    for (place, byte) in field.zip(bytes) {
-        *place = *byte;
-    }
-}
-
-/// A pax record; its length counts its own digits.
-fn record(key: &str, value: &str) -> String {
-    let bare = key.len() + value.len() + 3;
-    let mut length = bare + bare.to_string().len();
-    length = bare + length.to_string().len();
-    format!("{length} {key}={value}\n")
 }
 
 #[cfg(test)]
@@ -397,26 +296,15 @@ mod tests {
     #[test]
     fn large_sizes_fit_into_the_field_alone() {
         let size = (8 << 30) + 5;
-        let head = Head::new(b'0', "a", Attributes::FILE, size);
-        let bytes = Head {
+        let bytes = EntryHeader {
             wide: false,
-            ..head
+            ..head(b'0', "a", Attributes::FILE, size)
         }
         .to_bytes();
         assert_eq!(bytes.len(), BLOCK);
         let mut archive = tar::Archive::new(&bytes[..]);
         let entry = archive.entries().unwrap().next().unwrap().unwrap();
         assert_eq!(entry.size(), size);
-    }
-
-    #[test]
-    fn record_lengths_count_themselves() {
-        assert_eq!(record("path", "abc"), "12 path=abc\n");
-        for length in 80..120 {
-            let text = record("path", &"x".repeat(length));
-            let number = text.split(' ').next().unwrap();
-            assert_eq!(number.parse(), Ok(text.len()));
-        }
     }
 
     /// Another reader agrees on sizes and names beyond the header's fields.
@@ -500,8 +388,8 @@ mod tests {
     #[test]
     fn wide_headers_have_one_length() {
         let length = |size| {
-            let head = Head::new(b'0', "a", Attributes::FILE, size);
-            Head { wide: true, ..head }.to_bytes().len()
+            let head = head(b'0', "a", Attributes::FILE, size);
+            EntryHeader { wide: true, ..head }.to_bytes().len()
         };
         assert_eq!(length(0), 3 * BLOCK);
         assert_eq!(length(u64::MAX), 3 * BLOCK);

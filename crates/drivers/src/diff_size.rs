@@ -135,7 +135,7 @@ fn same(
     Ok(attributes && same_content(File::from(one), File::from(other))?)
 }
 
-fn same_content(mut one: File, mut other: File) -> io::Result<bool> {
+pub(crate) fn same_content(mut one: File, mut other: File) -> io::Result<bool> {
     const STEP: u64 = 128 * 1024;
     let (mut left, mut right) = (Vec::new(), Vec::new());
     loop {

@@ -15,6 +15,7 @@ use crate::tree::lower::LowerView;
 use crate::tree::settle::Form;
 use crate::tree::{ParkedDraft, TreeDraft};
 use crate::work::{ParkedFolder, WorkFolder};
+use crate::writable;
 
 const LAYER: &str = "layer";
 
@@ -100,6 +101,35 @@ fn open_tree(work: &WorkFolder, home: &Home) -> Result<(OwnedFd, OwnedFd), Drive
     Ok((folder, root))
 }
 
+impl LayerDraft {
+    /// Publishes the draft, into which nothing was put, as the writable layer `id` over `parent`.
+    ///
+    /// A full copy is on the disk before it appears: nobody could tell what a crash took of it from
+    /// what its user took.
+    pub(crate) fn publish_writable(
+        mut self,
+        id: &CacheId,
+        parent: Option<&CacheId>,
+        label: &[u8],
+    ) -> Result<(), DriverError> {
+        self.plan.settle(&mut self.tree, parent)?;
+        let (home, work) = (&self.plan.home, &self.work);
+        match self.plan.form {
+            Form::Full => home.sync()?,
+            Form::Upper => {
+                let folder = format!("{LAYER}/{}", writable::WORK);
+                rustix::fs::mkdirat(work.fd(), folder.as_str(), Mode::RWXU)
+                    .and_then(|()| home.meta().give_to_root(work.fd(), folder.as_bytes()))
+                    .map_err(|error| DriverError::io("create", work.path(), error))?;
+            }
+        }
+        // What lies further down is for the parent to say.
+        let facts = Facts::new(parent, Vec::new(), false);
+        home.publish_writable(work, LAYER, (id, &facts), label)?;
+        self.work.remove()
+    }
+}
+
 impl Draft for LayerDraft {
     fn body(&mut self) -> DraftBody<'_> {
         DraftBody::Tree(&mut self.tree)
@@ -179,6 +209,20 @@ impl Plan {
             work.remove()?;
             return Ok(Placed::AlreadyThere);
         }
+        let lowers = self.settle(&mut tree, parent)?;
+        let facts = Facts::new(parent, lowers, tree.hides_all() && self.form == Form::Upper);
+        let placed = self.home.publish(&work, LAYER, (id, &facts), synced)?;
+        work.remove()?;
+        Ok(placed)
+    }
+
+    /// Makes the tree what it is to be over `parent`. Returns what it is to note of the layers below
+    /// that.
+    fn settle(
+        &self,
+        tree: &mut TreeDraft,
+        parent: Option<&CacheId>,
+    ) -> Result<Vec<String>, DriverError> {
         let Beneath { trees, lowers } = match parent {
             Some(parent) => (self.beneath)(&self.home, parent)?,
             None => Beneath::default(),
@@ -188,9 +232,6 @@ impl Plan {
         let trees = trees.into_iter().map(String::into_bytes).collect();
         let lower = LowerView::new(home, trees, self.home.meta().means);
         tree.settle(lower, self.form)?;
-        let facts = Facts::new(parent, lowers, tree.hides_all() && self.form == Form::Upper);
-        let placed = self.home.publish(&work, LAYER, (id, &facts), synced)?;
-        work.remove()?;
-        Ok(placed)
+        Ok(lowers)
     }
 }

@@ -7,8 +7,9 @@ use crate::error::DriverError;
 use crate::files::TreeFiles;
 use crate::id::CacheId;
 use crate::mount::{Mount, MountInfo, MountRequest};
-use crate::tree::TreeDraft;
+use crate::tree::{LayerTree, TreeDraft};
 use crate::usage::Usage;
+use crate::writable::WritableLayers;
 
 /// Turns layers into directories.
 ///
@@ -43,7 +44,8 @@ pub trait Driver: Send + Sync {
     /// caller's business.
     ///
     /// # Errors
-    /// [`DriverError::Busy`] while it, or a layer that stands on it, is mounted.
+    /// [`DriverError::Busy`] while it, or a layer that stands on it, is mounted;
+    /// [`DriverError::Standing`] while a writable layer stands on it.
     fn remove(&self, id: &CacheId) -> Result<(), DriverError>;
 
     /// Opens the layer's own files, to read payloads back.
@@ -76,6 +78,26 @@ pub trait Driver: Send + Sync {
     /// # Errors
     /// When the kernel refuses, or the request asks for what the driver cannot do.
     fn mount(&self, request: &MountRequest<'_>) -> Result<Mount, DriverError>;
+
+    /// Opens the layer's files together with those of the layers below that show, to be compared and
+    /// written as a tar without a mount.
+    ///
+    /// # Errors
+    /// [`DriverError::Missing`] when there is no such layer; [`DriverError::Unsupported`] by a driver
+    /// that keeps no trees.
+    fn tree(&self, id: &CacheId) -> Result<LayerTree, DriverError> {
+        let _ = id;
+        Err(DriverError::Unsupported {
+            driver: self.info().name.clone(),
+            what: "reading layers as trees".to_owned(),
+        })
+    }
+
+    /// Returns the driver's layers that can be written, where [`Powers::writable`] says that it can
+    /// have any.
+    fn writable(&self) -> Option<&dyn WritableLayers> {
+        None
+    }
 
     /// Returns which of the driver's layers are mounted where, as the kernel's mount table of
     /// this process says.
@@ -143,7 +165,7 @@ impl DriverInfo {
 pub struct Powers {
     /// Layers are kept and given back as raw streams: they need no record.
     pub raw_stream: bool,
-    /// A layer can be mounted for writing.
+    /// There are layers that can be written: [`Driver::writable`].
     pub writable: bool,
     /// Changes between two layers can be found without walking both.
     pub native_diff: bool,

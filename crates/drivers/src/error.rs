@@ -51,6 +51,28 @@ pub enum DriverError {
         /// The layer asked for.
         id: CacheId,
     },
+    /// The driver has no such writable layer.
+    #[error("the {driver} driver has no writable layer {id}")]
+    MissingWritable {
+        /// The driver.
+        driver: String,
+        /// The writable layer asked for.
+        id: CacheId,
+    },
+    /// A writable layer was to be made under an ID that is taken.
+    #[error("there is a writable layer {id} already")]
+    Exists {
+        /// The ID.
+        id: CacheId,
+    },
+    /// A writable layer stands on the layer.
+    #[error("layer {id} is in use: writable layer {writable} stands on it")]
+    Standing {
+        /// The layer.
+        id: CacheId,
+        /// The writable layer.
+        writable: CacheId,
+    },
     /// The layer is mounted, or a layer that stands on it is.
     #[error("layer {id} is in use: mounted on {}", target.display())]
     Busy {

@@ -4,7 +4,6 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 
 use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::error::DriverError;
@@ -46,11 +45,16 @@ impl Facts {
 
 impl Home {
     pub(crate) fn facts(&self, id: &CacheId) -> Result<Facts, DriverError> {
-        let place = format!("{id}/{FACTS}");
-        let fd = match handle::open_below(self.fd(), place.as_bytes(), handle::READ) {
-            Err(Errno::NOENT) if !self.exists(id)? => return Err(self.missing(id)),
-            fd => fd,
-        };
+        match self.facts_in(id.as_str(), id) {
+            Err(DriverError::Damaged { .. }) if !self.exists(id)? => Err(self.missing(id)),
+            facts => facts,
+        }
+    }
+
+    /// Reads the notes in a folder below this one.
+    pub(crate) fn facts_in(&self, folder: &str, id: &CacheId) -> Result<Facts, DriverError> {
+        let place = format!("{folder}/{FACTS}");
+        let fd = handle::open_below(self.fd(), place.as_bytes(), handle::READ);
         let path = self.path.join(place);
         let damaged = |reason: String| DriverError::Damaged {
             id: id.clone(),

@@ -6,6 +6,7 @@
 //!                /<tree>/        the files: `diff` of overlay, `tree` of vfs
 //!                /links/         what is recorded of symbolic links, where anything is
 //! HOME/.work/<random>/<number>/  drafts and removals, held by a lock of this process
+//! HOME/.writable/<ID>/           layers that can be written: see `writable`
 //! ```
 
 use std::collections::HashMap;
@@ -31,6 +32,11 @@ use crate::tree::handle;
 use crate::tree::meta::Meta;
 use crate::tree::recorded::{Means, XATTR};
 use crate::work::{self, Shops, WorkFolder};
+use crate::writable;
+
+/// How the mount table's names of overlays of ours begin: those of layers, and of writable ones.
+const SOURCE: &str = "lith:";
+const WRITABLE_SOURCE: &str = "lith-rw:";
 
 /// A driver's folder.
 #[derive(Debug)]
@@ -185,6 +191,12 @@ impl Home {
         let failed = |error: Errno| DriverError::io("read", &self.path, error);
         let listing =
             rustix::fs::openat(self.fd(), c".", handle::LISTING, Mode::empty()).map_err(failed)?;
+        Self::ids_in(listing, &self.path)
+    }
+
+    /// The folders in a folder whose names are IDs.
+    pub(crate) fn ids_in(listing: OwnedFd, path: &Path) -> Result<Vec<CacheId>, DriverError> {
+        let failed = |error: Errno| DriverError::io("read", path, error);
         let mut dir = rustix::fs::Dir::new(listing).map_err(failed)?;
         let mut found = Vec::new();
         while let Some(entry) = dir.read() {
@@ -215,6 +227,18 @@ impl Home {
         &self,
         work: &WorkFolder,
         layer: &str,
+        layer_and_facts: (&CacheId, &Facts),
+        synced: bool,
+    ) -> Result<Placed, DriverError> {
+        self.publish_in(self.fd(), work, layer, layer_and_facts, synced)
+    }
+
+    /// The same in a folder of this one.
+    pub(crate) fn publish_in(
+        &self,
+        place: BorrowedFd<'_>,
+        work: &WorkFolder,
+        layer: &str,
         (id, facts): (&CacheId, &Facts),
         synced: bool,
     ) -> Result<Placed, DriverError> {
@@ -225,40 +249,52 @@ impl Home {
         meta.give_to_root(work.fd(), layer.as_bytes())
             .and_then(|()| meta.give_to_root(work.fd(), format!("{layer}/{FACTS}").as_bytes()))
             .map_err(|error| DriverError::io("set the owner of", path, error))?;
-        match rustix::fs::renameat(work.fd(), layer, self.fd(), id.as_str()) {
+        match rustix::fs::renameat(work.fd(), layer, place, id.as_str()) {
             Ok(()) => {}
             // A folder of a layer is never empty, so that none is ever replaced.
             Err(Errno::EXIST | Errno::NOTEMPTY) => return Ok(Placed::AlreadyThere),
             Err(error) => return Err(DriverError::io("publish", self.layer_path(id), error)),
         }
         if synced {
-            self.sync_folder()?;
+            rustix::fs::openat(place, c".", handle::LISTING, Mode::empty())
+                .and_then(rustix::fs::fsync)
+                .map_err(|error| DriverError::io("sync", &self.path, error))?;
         }
         Ok(Placed::New)
     }
 
-    fn sync_folder(&self) -> Result<(), DriverError> {
-        rustix::fs::fsync(&self.fd).map_err(|error| DriverError::io("sync", &self.path, error))
+    /// Waits until the names beside a folder of this one are on the disk.
+    fn sync_parent(&self, folder: &str) -> Result<(), DriverError> {
+        let (parent, _) = crate::tree::name::split(folder.as_bytes());
+        handle::open_below(self.fd(), parent, handle::LISTING)
+            .and_then(rustix::fs::fsync)
+            .map_err(|error| DriverError::io("sync", &self.path, error))
     }
 
     pub(crate) fn sync(&self) -> Result<(), DriverError> {
         rustix::fs::syncfs(&self.fd).map_err(|error| DriverError::io("sync", &self.path, error))
     }
 
-    /// Removes a layer that no mount needs: renamed aside first, so that it is gone in one step.
+    /// Removes a layer that no mount needs.
     pub(crate) fn remove(&self, id: &CacheId) -> Result<(), DriverError> {
+        self.remove_below(id.as_str())
+    }
+
+    /// Removes a folder of this one: renamed aside first, so that it is gone in one step.
+    pub(crate) fn remove_below(&self, folder: &str) -> Result<(), DriverError> {
         let work = self.work_folder()?;
-        match rustix::fs::renameat(self.fd(), id.as_str(), work.fd(), "layer") {
-            Ok(()) => self.sync_folder()?,
+        match rustix::fs::renameat(self.fd(), folder, work.fd(), "layer") {
+            Ok(()) => self.sync_parent(folder)?,
             Err(Errno::NOENT) => {}
-            Err(error) => return Err(DriverError::io("remove", self.layer_path(id), error)),
+            Err(error) => return Err(DriverError::io("remove", self.path.join(folder), error)),
         }
         work.remove()
     }
 
     /// What the mount table calls an overlay of this layer.
-    pub(crate) fn mount_source(&self, id: &CacheId) -> String {
-        format!("lith:{id}:{}", self.mark)
+    pub(crate) fn mount_source(&self, id: &CacheId, writable: bool) -> String {
+        let word = if writable { WRITABLE_SOURCE } else { SOURCE };
+        format!("{word}{id}:{}", self.mark)
     }
 
     /// Finds this folder's layers in the mount table.
@@ -266,12 +302,16 @@ impl Home {
         let table = table::read()
             .map_err(|error| DriverError::io("read", "/proc/self/mountinfo", error))?;
         let place = table::place_of(&self.path, &table);
-        let ours = |entry: &Entry| -> Option<CacheId> {
+        let ours = |entry: &Entry| -> Option<(CacheId, bool)> {
             if entry.kind == "overlay" {
                 let source = std::str::from_utf8(&entry.source).ok()?;
-                let (id, mark) = source.strip_prefix("lith:")?.split_once(':')?;
+                let (writable, named) = match source.strip_prefix(WRITABLE_SOURCE) {
+                    Some(named) => (true, named),
+                    None => (false, source.strip_prefix(SOURCE)?),
+                };
+                let (id, mark) = named.split_once(':')?;
                 return if mark == self.mark {
-                    id.parse().ok()
+                    Some((id.parse().ok()?, writable))
                 } else {
                     None
                 };
@@ -282,10 +322,14 @@ impl Home {
             if home.id == entry.id {
                 return None;
             }
-            let below = entry.root.strip_prefix(place).ok()?;
-            let (id, tree) = below.to_str()?.split_once('/')?;
+            let below = entry.root.strip_prefix(place).ok()?.to_str()?;
+            let (writable, below) = match below.strip_prefix(writable::FOLDER) {
+                Some(below) => (true, below.strip_prefix('/')?),
+                None => (false, below),
+            };
+            let (id, tree) = below.split_once('/')?;
             if tree == self.tree {
-                id.parse().ok()
+                Some((id.parse().ok()?, writable))
             } else {
                 None
             }
@@ -295,9 +339,10 @@ impl Home {
             .map(|entry| (entry.target.as_path(), entry.id))
             .collect();
         let found = table.iter().filter_map(|entry| {
-            let layer = ours(entry)?;
+            let (layer, writable) = ours(entry)?;
             Some(MountInfo {
                 layer,
+                writable,
                 target: entry.target.clone(),
                 read_only: entry.read_only,
                 covered: on_top.get(entry.target.as_path()) != Some(&entry.id),

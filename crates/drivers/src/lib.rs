@@ -31,6 +31,7 @@
 //! ```
 
 mod chain;
+mod diff_error;
 mod diff_size;
 mod draft;
 mod driver;
@@ -49,7 +50,9 @@ mod tree;
 mod usage;
 mod vfs;
 mod work;
+mod writable;
 
+pub use diff_error::DiffError;
 pub use driver::{
     Draft, DraftBody, Driver, DriverInfo, LayerFiles, Parent, Parked, Placed, Powers,
 };
@@ -61,5 +64,8 @@ pub use kept::Kept;
 pub use mount::{Mount, MountInfo, MountRequest, unmount};
 pub use options::{DriverOptions, InvalidOwnership, Ownership};
 pub use registry::{default_driver, names, open_driver};
-pub use tree::{ApplySummary, TreeDraft};
+pub use tree::{
+    ApplySummary, Change, ChangeKind, DiffOptions, DiffSummary, LayerTree, TreeDraft, changes, diff,
+};
 pub use usage::Usage;
+pub use writable::{WritableLayer, WritableLayers};

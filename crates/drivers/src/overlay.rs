@@ -13,9 +13,11 @@ use crate::id::CacheId;
 use crate::mount::overlay::{self, LIMIT, Layers};
 use crate::mount::{Mount, MountInfo, MountRequest};
 use crate::options::DriverOptions;
+use crate::tree::LayerTree;
 use crate::tree::settle::Form;
 use crate::usage::Usage;
-use crate::vfs::{mount_single, open_target, refuse_writable};
+use crate::vfs::{mount_single, mount_writable_alone, open_target};
+use crate::writable::{self, WritableLayer, WritableLayers};
 
 pub(crate) const NAME: &str = "overlay";
 
@@ -36,6 +38,7 @@ impl Overlay {
         let mut info = DriverInfo::new(NAME, env!("CARGO_PKG_VERSION"), home.path.clone());
         info.backing = home.backing();
         info.stand_alone = true;
+        info.powers.writable = true;
         Ok(Box::new(Self {
             home,
             info,
@@ -78,14 +81,23 @@ impl Driver for Overlay {
 
     fn remove(&self, id: &CacheId) -> Result<(), DriverError> {
         for mount in self.mounts()? {
-            // A mount whose layers can not be told is no reason to keep others.
-            let needs = mount.layer == *id
-                || chain::chain(&self.home, &mount.layer).is_ok_and(|layers| layers.contains(id));
+            // A mount whose layers can not be told is no reason to keep others; what writable layers
+            // stand on is asked below.
+            let needs = !mount.writable
+                && (mount.layer == *id
+                    || chain::chain(&self.home, &mount.layer)
+                        .is_ok_and(|layers| layers.contains(id)));
             if needs {
                 return Err(DriverError::Busy {
                     id: id.clone(),
                     target: mount.target,
                 });
+            }
+        }
+        for (base, writable) in self.home.bases()? {
+            if chain::chain(&self.home, &base).is_ok_and(|layers| layers.contains(id)) {
+                let id = id.clone();
+                return Err(DriverError::Standing { id, writable });
             }
         }
         self.home.remove(id)
@@ -104,40 +116,25 @@ impl Driver for Overlay {
     }
 
     fn mount(&self, request: &MountRequest<'_>) -> Result<Mount, DriverError> {
-        refuse_writable(&self.home, request)?;
+        if !request.read_only {
+            return self.mount_writable(request);
+        }
         let layers = chain::chain(&self.home, request.layer)?;
         if layers.len() == 1 {
-            return mount_single(&self.home, request.layer, request);
+            return mount_single(&self.home, &self.home.tree_of(request.layer), request);
         }
-        if layers.len() > LIMIT {
-            let (id, count) = (request.layer.clone(), layers.len());
-            return Err(DriverError::TooManyLayers {
-                id,
-                count,
-                limit: LIMIT,
-            });
-        }
+        self.lay_over(&layers, request)
+    }
+
+    fn tree(&self, id: &CacheId) -> Result<LayerTree, DriverError> {
+        let layers = chain::chain(&self.home, id)?;
         chain::expect_trees(&self.home, &layers)?;
-        let trees: Vec<String> = layers.iter().map(|id| self.home.tree_of(id)).collect();
-        let target = open_target(request)?;
-        let work = self.home.work_folder()?;
-        let layers = Layers {
-            home: &self.home.path,
-            home_fd: self.home.fd(),
-            trees: &trees,
-            source: &self.home.mount_source(request.layer),
-            user_xattrs: self.home.user_xattrs(),
-            work: work.fd(),
-        };
-        overlay::mount(&layers, &target, request, self.old_mount_api).map_err(|refusal| {
-            DriverError::Mount {
-                id: request.layer.clone(),
-                target: target.path.clone(),
-                detail: refusal.detail,
-                source: refusal.source,
-            }
-        })?;
-        Ok(Mount::new(target.path))
+        let trees = layers.iter().map(|id| self.home.tree_of(id));
+        self.home.layer_tree(trees)
+    }
+
+    fn writable(&self) -> Option<&dyn WritableLayers> {
+        Some(self)
     }
 
     fn mounts(&self) -> Result<Vec<MountInfo>, DriverError> {
@@ -156,5 +153,103 @@ impl Driver for Overlay {
 
     fn sync(&self) -> Result<(), DriverError> {
         self.home.sync()
+    }
+}
+
+impl Overlay {
+    /// Shows a writable layer over those that it stands on.
+    fn mount_writable(&self, request: &MountRequest<'_>) -> Result<Mount, DriverError> {
+        let _lock = self.home.lock_writable(request.layer)?;
+        // With no index the kernel would let the same directory be written through two mounts.
+        self.home.expect_unmounted(request.layer)?;
+        match self.beneath_writable(request.layer)? {
+            // There is nothing to lay it over.
+            layers if layers.is_empty() => mount_writable_alone(&self.home, request),
+            layers => self.lay_over(&layers, request),
+        }
+    }
+
+    /// The layers that show in a writable one.
+    fn beneath_writable(&self, id: &CacheId) -> Result<Vec<CacheId>, DriverError> {
+        let Some(parent) = self.home.writable_facts(id)?.parent else {
+            return Ok(Vec::new());
+        };
+        let layers = chain::chain(&self.home, &self.home.id_in_facts(id, &parent)?)?;
+        chain::expect_trees(&self.home, &layers)?;
+        Ok(layers)
+    }
+
+    fn lay_over(
+        &self,
+        layers: &[CacheId],
+        request: &MountRequest<'_>,
+    ) -> Result<Mount, DriverError> {
+        if layers.len() > LIMIT {
+            let (id, count) = (request.layer.clone(), layers.len());
+            return Err(DriverError::TooManyLayers {
+                id,
+                count,
+                limit: LIMIT,
+            });
+        }
+        chain::expect_trees(&self.home, layers)?;
+        let trees: Vec<String> = layers.iter().map(|id| self.home.tree_of(id)).collect();
+        let target = open_target(request)?;
+        let work = self.home.work_folder()?;
+        let folder = Home::writable_below(request.layer);
+        let own = [self.home.tree, writable::WORK].map(|name| format!("{folder}/{name}"));
+        let layers = Layers {
+            home: &self.home.path,
+            home_fd: self.home.fd(),
+            trees: &trees,
+            upper: (!request.read_only).then_some((&own[0], &own[1])),
+            source: &self.home.mount_source(request.layer, !request.read_only),
+            user_xattrs: self.home.user_xattrs(),
+            work: work.fd(),
+        };
+        overlay::mount(&layers, &target, request, self.old_mount_api).map_err(|refusal| {
+            DriverError::Mount {
+                id: request.layer.clone(),
+                target: target.path.clone(),
+                detail: refusal.detail,
+                source: refusal.source,
+            }
+        })?;
+        Ok(Mount::new(target.path))
+    }
+}
+
+impl WritableLayers for Overlay {
+    fn create(
+        &self,
+        id: &CacheId,
+        parent: Option<&CacheId>,
+        label: &[u8],
+    ) -> Result<(), DriverError> {
+        self.home.expect_no_writable(id)?;
+        let stands_on = parent.map_or(Parent::None, Parent::Known);
+        LayerDraft::prepare(&self.home, stands_on, Form::Upper, Self::beneath)?
+            .publish_writable(id, parent, label)
+    }
+
+    fn list(&self) -> Result<Vec<CacheId>, DriverError> {
+        self.home.list_writable()
+    }
+
+    fn get(&self, id: &CacheId) -> Result<WritableLayer, DriverError> {
+        self.home.writable(id)
+    }
+
+    fn tree(&self, id: &CacheId) -> Result<LayerTree, DriverError> {
+        let lowers = self.beneath_writable(id)?;
+        self.home.writable_tree(id, lowers.into_iter())
+    }
+
+    fn usage(&self, id: &CacheId) -> Result<Usage, DriverError> {
+        self.home.writable_usage(id)
+    }
+
+    fn remove(&self, id: &CacheId) -> Result<(), DriverError> {
+        self.home.remove_writable(id)
     }
 }

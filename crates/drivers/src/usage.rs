@@ -29,9 +29,18 @@ pub struct Usage {
 impl Home {
     /// Adds up what a layer takes.
     pub(crate) fn usage(&self, id: &CacheId) -> Result<Usage, DriverError> {
-        let failed = |error: io::Error| DriverError::io("read", self.layer_path(id), error);
-        let root = match handle::open_unmounted(self.fd(), id.as_str().as_bytes()) {
-            Err(Errno::NOENT) => return Err(self.missing(id)),
+        self.usage_below(id.as_str(), &|| self.missing(id))
+    }
+
+    /// The same for a folder below this one.
+    pub(crate) fn usage_below(
+        &self,
+        folder: &str,
+        missing: &dyn Fn() -> DriverError,
+    ) -> Result<Usage, DriverError> {
+        let failed = |error: io::Error| DriverError::io("read", self.path.join(folder), error);
+        let root = match handle::open_unmounted(self.fd(), folder.as_bytes()) {
+            Err(Errno::NOENT) => return Err(missing()),
             root => root.map_err(|error| failed(error.into()))?,
         };
         let stat = rustix::fs::fstat(&root).map_err(|error| failed(error.into()))?;
@@ -39,7 +48,10 @@ impl Home {
         count.add(&stat);
         let counted = Walk::new(root).and_then(|mut walk| count.walk(&mut walk));
         // Somebody removes it meanwhile: what was found so far is no answer.
-        self.expect(id)?;
+        match handle::look(self.fd(), folder.as_bytes()) {
+            Ok(None) => return Err(missing()),
+            there => there.map_err(|error| failed(error.into()))?,
+        };
         counted.map_err(failed)?;
         Ok(count.usage)
     }

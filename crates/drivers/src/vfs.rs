@@ -16,7 +16,9 @@ use crate::mount::target::Target;
 use crate::mount::{Mount, MountInfo, MountRequest, bind};
 use crate::options::DriverOptions;
 use crate::tree::settle::Form;
+use crate::tree::{LayerTree, handle};
 use crate::usage::Usage;
+use crate::writable::{WritableLayer, WritableLayers};
 
 pub(crate) const NAME: &str = "vfs";
 
@@ -36,6 +38,7 @@ impl Vfs {
         let mut info = DriverInfo::new(NAME, env!("CARGO_PKG_VERSION"), home.path.clone());
         info.backing = home.backing();
         info.stand_alone = true;
+        info.powers.writable = true;
         Ok(Box::new(Self { home, info }))
     }
 
@@ -72,11 +75,19 @@ impl Driver for Vfs {
     }
 
     fn remove(&self, id: &CacheId) -> Result<(), DriverError> {
-        if let Some(mount) = self.mounts()?.into_iter().find(|mount| mount.layer == *id) {
+        let mut mounts = self.mounts()?.into_iter();
+        if let Some(mount) = mounts.find(|mount| !mount.writable && mount.layer == *id) {
             return Err(DriverError::Busy {
                 id: id.clone(),
                 target: mount.target,
             });
+        }
+        for (base, writable) in self.home.bases()? {
+            // It has a copy of its own, but what was changed is told by comparing.
+            if base == *id {
+                let id = id.clone();
+                return Err(DriverError::Standing { id, writable });
+            }
         }
         self.home.remove(id)
     }
@@ -94,7 +105,21 @@ impl Driver for Vfs {
     }
 
     fn mount(&self, request: &MountRequest<'_>) -> Result<Mount, DriverError> {
-        mount_single(&self.home, request.layer, request)
+        if request.read_only {
+            return mount_single(&self.home, &self.home.tree_of(request.layer), request);
+        }
+        let _lock = self.home.lock_writable(request.layer)?;
+        self.home.expect_unmounted(request.layer)?;
+        mount_writable_alone(&self.home, request)
+    }
+
+    fn tree(&self, id: &CacheId) -> Result<LayerTree, DriverError> {
+        self.home.expect_tree(id)?;
+        self.home.layer_tree(std::iter::once(self.home.tree_of(id)))
+    }
+
+    fn writable(&self) -> Option<&dyn WritableLayers> {
+        Some(self)
     }
 
     fn mounts(&self) -> Result<Vec<MountInfo>, DriverError> {
@@ -114,26 +139,61 @@ impl Driver for Vfs {
     }
 }
 
-/// Refuses what no driver can do yet.
-pub(crate) fn refuse_writable(home: &Home, request: &MountRequest<'_>) -> Result<(), DriverError> {
-    if request.read_only {
-        return Ok(());
+impl WritableLayers for Vfs {
+    fn create(
+        &self,
+        id: &CacheId,
+        parent: Option<&CacheId>,
+        label: &[u8],
+    ) -> Result<(), DriverError> {
+        self.home.expect_no_writable(id)?;
+        let stands_on = parent.map_or(Parent::None, Parent::Known);
+        LayerDraft::prepare(&self.home, stands_on, Form::Full, Self::beneath)?
+            .publish_writable(id, parent, label)
     }
-    let what = "mounts that can be written".to_owned();
-    Err(DriverError::Unsupported {
-        driver: home.driver.to_owned(),
-        what,
-    })
+
+    fn list(&self) -> Result<Vec<CacheId>, DriverError> {
+        self.home.list_writable()
+    }
+
+    fn get(&self, id: &CacheId) -> Result<WritableLayer, DriverError> {
+        self.home.writable(id)
+    }
+
+    fn tree(&self, id: &CacheId) -> Result<LayerTree, DriverError> {
+        self.home.writable_facts(id)?;
+        self.home.writable_tree(id, std::iter::empty())
+    }
+
+    fn usage(&self, id: &CacheId) -> Result<Usage, DriverError> {
+        self.home.writable_usage(id)
+    }
+
+    fn remove(&self, id: &CacheId) -> Result<(), DriverError> {
+        self.home.remove_writable(id)
+    }
 }
 
-/// Shows the tree of one layer.
-pub(crate) fn mount_single(
+/// Shows the tree of a writable layer that has all it shows.
+pub(crate) fn mount_writable_alone(
     home: &Home,
-    layer: &CacheId,
     request: &MountRequest<'_>,
 ) -> Result<Mount, DriverError> {
-    refuse_writable(home, request)?;
-    let tree = home.open_tree(layer)?;
+    let folder = Home::writable_below(request.layer);
+    mount_single(home, &format!("{folder}/{}", home.tree), request)
+}
+
+/// Shows one tree, which lies below the driver's folder.
+pub(crate) fn mount_single(
+    home: &Home,
+    tree: &str,
+    request: &MountRequest<'_>,
+) -> Result<Mount, DriverError> {
+    if request.read_only {
+        home.expect(request.layer)?;
+    }
+    let tree = handle::open_below(home.fd(), tree.as_bytes(), handle::DIRECTORY)
+        .map_err(|error| DriverError::io("open", home.path.join(tree), error))?;
     let target = open_target(request)?;
     bind::bind(tree.as_fd(), &target, request).map_err(|source| DriverError::Mount {
         id: request.layer.clone(),

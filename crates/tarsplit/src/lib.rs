@@ -41,6 +41,7 @@
 mod assemble;
 mod crc64;
 mod disassemble;
+mod entry_header;
 mod error;
 mod frame;
 mod header;
@@ -57,6 +58,7 @@ mod split;
 pub use assemble::{Assembler, FileGetter, assemble};
 pub use crc64::Crc64;
 pub use disassemble::{disassemble, disassemble_seekable};
+pub use entry_header::EntryHeader;
 pub use error::{AssembleError, RecordError, SplitError};
 pub use frame::EXTENSION_LIMIT;
 pub use header::looks_like_tar;

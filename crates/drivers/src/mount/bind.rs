@@ -1,4 +1,4 @@
-//! Bind mounts that cannot be written.
+//! Bind mounts.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -36,18 +36,24 @@ fn restrict(tree: BorrowedFd<'_>, target: &Target, request: &MountRequest<'_>) -
         return Err(io::Error::other("the mount point was moved meanwhile"));
     }
     let path = handle::magic_path(mounted.as_fd());
-    let mut flags = MountFlags::BIND | MountFlags::RDONLY | inherited(&mounted)?;
-    if !request.set_id {
-        flags |= MountFlags::NOSUID;
-    }
-    if !request.devices {
-        flags |= MountFlags::NODEV;
+    let mut flags = MountFlags::BIND | inherited(&mounted)?;
+    for (wanted, flag) in [
+        (request.read_only, MountFlags::RDONLY),
+        (!request.set_id, MountFlags::NOSUID),
+        (!request.devices, MountFlags::NODEV),
+    ] {
+        if wanted {
+            flags |= flag;
+        }
     }
     rustix::mount::mount_remount(path.as_str(), flags, c"")?;
     // A mount on a shared place would otherwise let later mounts below it leak into others.
     match rustix::mount::mount_change(path.as_str(), MountPropagationFlags::PRIVATE) {
         Err(Errno::INVAL) => {}
         done => done?,
+    }
+    if !request.read_only {
+        return Ok(());
     }
     // The kernel said yes; see that it is so.
     match rustix::fs::accessat(&mounted, ".", Access::WRITE_OK, AtFlags::empty()) {

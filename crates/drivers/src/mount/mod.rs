@@ -16,11 +16,12 @@ pub(crate) mod target;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct MountRequest<'a> {
-    /// The topmost layer.
+    /// The topmost layer; where it is to be written, the writable layer.
     pub layer: &'a CacheId,
     /// An existing directory.
     pub target: &'a Path,
-    /// Nothing can be written. The only way so far.
+    /// Nothing can be written. Else `layer` names one of the driver's
+    /// [writable layers](crate::Driver::writable), which can be mounted at one place at a time.
     pub read_only: bool,
     /// Set-id bits of the layer's programs count. Default: no, they are shown but do nothing.
     pub set_id: bool,
@@ -39,6 +40,18 @@ impl<'a> MountRequest<'a> {
             read_only: true,
             set_id: false,
             devices: false,
+        }
+    }
+}
+
+impl<'a> MountRequest<'a> {
+    /// Asks for a writable layer to appear at a directory, to be written; for the rest as
+    /// [`MountRequest::new`].
+    #[must_use]
+    pub fn writable(layer: &'a CacheId, target: &'a Path) -> Self {
+        Self {
+            read_only: false,
+            ..Self::new(layer, target)
         }
     }
 }
@@ -95,8 +108,10 @@ impl Drop for Mount {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MountInfo {
-    /// The topmost layer.
+    /// The topmost layer, or the writable layer.
     pub layer: CacheId,
+    /// Whether it is a writable layer.
+    pub writable: bool,
     /// Where it is.
     pub target: PathBuf,
     /// Whether nothing can be written.

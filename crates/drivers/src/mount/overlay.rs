@@ -1,4 +1,17 @@
-//! Kernel overlay mounts of layers that cannot be written.
+//! Kernel overlay mounts.
+//!
+//! A writable layer is mounted with these options, so that its upper directory alone says what
+//! was changed, and goes on saying so when it is mounted again or read without a mount:
+//!
+//! - `redirect_dir=off`: a lower directory that is renamed is copied by whoever renames it, and the
+//!   upper one has all of it; with redirects it would be empty and name another place.
+//! - `metacopy=off`: a file whose owner or mode is changed is copied up with its content.
+//! - `index=off`: a name of a lower file with several is copied up alone and the other names keep
+//!   the old bytes, as on kernels without the option; with an index, a change would show under names
+//!   that the upper directory does not have. It is also what keeps the kernel from refusing the same
+//!   upper directory twice; that is done here.
+//! - not `volatile`: such a mount loses what was written when the machine dies, and can then not be
+//!   mounted again. A writable layer is to survive.
 
 use std::ffi::CString;
 use std::io;
@@ -19,14 +32,23 @@ use crate::tree::recorded::Means;
 /// The kernel puts at most so many layers on top of each other.
 pub(crate) const LIMIT: usize = 500;
 
+/// Options of a mount that is written: see above.
+const WRITABLE: [(&str, &str); 3] = [
+    ("redirect_dir", "off"),
+    ("metacopy", "off"),
+    ("index", "off"),
+];
+
 /// What is to be laid over each other.
 #[derive(Debug)]
 pub(crate) struct Layers<'a> {
     /// The driver's folder.
     pub(crate) home: &'a Path,
     pub(crate) home_fd: BorrowedFd<'a>,
-    /// Trees below it, topmost first, at least two.
+    /// Trees below it, topmost first: at least two, or one under an upper directory.
     pub(crate) trees: &'a [String],
+    /// The directory that is written, and the kernel's own beside it, below the driver's folder.
+    pub(crate) upper: Option<(&'a str, &'a str)>,
     /// What the mount table is to call it.
     pub(crate) source: &'a str,
     /// Directories hide those below by `user.overlay.` attributes, not by `trusted.overlay.` ones.
@@ -103,7 +125,7 @@ fn mount_new(
     if layers.user_xattrs {
         rustix::mount::fsconfig_set_flag(&context, "userxattr").map_err(refused)?;
     }
-    for (index, tree) in layers.trees.iter().enumerate() {
+    let set = |option: &str, tree: &str| -> Result<Result<(), Errno>, Attempt> {
         let path = layers.home.join(tree);
         let held: OwnedFd;
         let name = if is_plain(&path) {
@@ -113,15 +135,26 @@ fn mount_new(
             held = opened.map_err(|error| Attempt::Refused(error.into()))?;
             PathBuf::from(handle::magic_path(held.as_fd()))
         };
-        match rustix::mount::fsconfig_set_string(&context, "lowerdir+", &name) {
+        Ok(rustix::mount::fsconfig_set_string(&context, option, &name))
+    };
+    for (index, tree) in layers.trees.iter().enumerate() {
+        match set("lowerdir+", tree)? {
             Ok(()) => {}
             // Kernels before 6.7 do not know the option.
             Err(Errno::INVAL) if index == 0 => return Err(Attempt::NotThere),
             Err(error) => return Err(refused(error)),
         }
     }
+    if let Some((upper, work)) = layers.upper {
+        set("upperdir", upper)?.map_err(refused)?;
+        set("workdir", work)?.map_err(refused)?;
+        for (option, value) in WRITABLE {
+            rustix::mount::fsconfig_set_string(&context, option, value).map_err(refused)?;
+        }
+    }
     rustix::mount::fsconfig_create(&context).map_err(refused)?;
-    let mut attributes = MountAttrFlags::MOUNT_ATTR_RDONLY;
+    let mut attributes = MountAttrFlags::empty();
+    attributes.set(MountAttrFlags::MOUNT_ATTR_RDONLY, request.read_only);
     attributes.set(MountAttrFlags::MOUNT_ATTR_NOSUID, !request.set_id);
     attributes.set(MountAttrFlags::MOUNT_ATTR_NODEV, !request.devices);
     let mount = rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
@@ -179,7 +212,18 @@ fn mount_old(
         }
         data.push_str(&short);
     }
-    let mut flags = MountFlags::RDONLY;
+    if let Some((upper, work)) = layers.upper {
+        // No short name of a layer begins so.
+        for (name, tree) in [("-u", upper), ("-w", work)] {
+            rustix::fs::symlinkat(layers.home.join(tree), &folder, name)?;
+        }
+        data.push_str(",upperdir=-u,workdir=-w");
+        for (option, value) in WRITABLE {
+            data.push_str(&format!(",{option}={value}"));
+        }
+    }
+    let mut flags = MountFlags::empty();
+    flags.set(MountFlags::RDONLY, request.read_only);
     flags.set(MountFlags::NOSUID, !request.set_id);
     flags.set(MountFlags::NODEV, !request.devices);
     let data = CString::new(data).map_err(io::Error::other)?;
@@ -267,6 +311,7 @@ pub(crate) fn probe(folder: &Path, ownership: Ownership) -> io::Result<()> {
         home: temp.path(),
         home_fd: home.as_fd(),
         trees: &["upper".to_owned(), "lower".to_owned()],
+        upper: None,
         source: "lith-probe",
         user_xattrs,
         work: work.as_fd(),

@@ -79,6 +79,25 @@ impl<'a> Attributes<'a> {
         })
     }
 
+    /// What was read from the disk, as a layer says it.
+    pub(crate) fn in_layer(&self, maps: Option<&IdMaps>) -> Result<Attributes<'static>, Trouble> {
+        let mut found = Attributes {
+            xattrs: Cow::Owned(self.xattrs.to_vec()),
+            ..*self
+        };
+        let Some(maps) = maps else { return Ok(found) };
+        let layer = |kind, id| {
+            let there = maps.to_container(kind, id);
+            there.ok_or(Trouble::Unmapped { kind, id })
+        };
+        found.uid = layer(IdKind::User, self.uid)?;
+        found.gid = layer(IdKind::Group, self.gid)?;
+        for (name, value) in found.xattrs.to_mut() {
+            shift::to_layer(maps, name, value)?;
+        }
+        Ok(found)
+    }
+
     pub(crate) fn encode(&self, out: &mut Encoder) {
         out.number(self.uid.into())
             .number(self.gid.into())

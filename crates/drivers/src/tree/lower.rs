@@ -364,7 +364,7 @@ impl LowerView {
 }
 
 /// The root has no name.
-fn below(dir: &[u8], place: &[u8]) -> Vec<u8> {
+pub(super) fn below(dir: &[u8], place: &[u8]) -> Vec<u8> {
     if dir.is_empty() || place.is_empty() {
         [dir, place].concat()
     } else {

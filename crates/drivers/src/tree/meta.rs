@@ -15,7 +15,7 @@ use rustix::io::Errno;
 
 use super::attributes::{Attributes, is_overlay_xattr};
 use super::handle::{self, kind_of};
-use super::recorded::{Means, Record, XATTR};
+use super::recorded::{Means, Node, Record, XATTR};
 use crate::error::{During, Trouble, shown};
 use crate::id_maps::IdMaps;
 
@@ -59,6 +59,11 @@ impl Meta {
     /// Returns whether a file's owner has to be changed. A user's files are always the user's own.
     fn gives_away(&self, stat: &Stat, wanted: &Attributes<'_>) -> bool {
         self.means != Means::Own && (stat.st_uid != wanted.uid || stat.st_gid != wanted.gid)
+    }
+
+    /// Returns what a file on the disk is like, as a layer says it.
+    pub(crate) fn in_layer(&self, found: &Attributes<'_>) -> Result<Attributes<'static>, Trouble> {
+        found.in_layer(self.maps.as_deref())
     }
 
     /// Gives a file that no layer describes to the root user of the layers.
@@ -254,7 +259,31 @@ impl Meta {
         Ok(self.attributes(stat, xattrs))
     }
 
-    /// The same for a file that is open.
+    /// Turns what was read from the disk into what the file is to be, where a record on it, or one
+    /// that is `said` beside it, says more; and into which node, where it stands for one.
+    pub(crate) fn recorded(
+        &self,
+        mut found: Attributes<'static>,
+        said: Option<&[u8]>,
+    ) -> io::Result<(Attributes<'static>, Option<Node>)> {
+        if !self.means.records() {
+            return Ok((found, None));
+        }
+        let xattrs = found.xattrs.to_mut();
+        let on_file = xattrs.iter().position(|(name, _)| name == XATTR);
+        let on_file = on_file.map(|at| xattrs.swap_remove(at).1);
+        let Some(record) = said.or(on_file.as_deref()) else {
+            return Ok((found, None));
+        };
+        let record = Record::decode(record)?;
+        xattrs.extend(record.xattrs);
+        if let Some((uid, gid, mode)) = record.owner {
+            (found.uid, found.gid, found.mode) = (uid, gid, mode);
+        }
+        Ok((found, record.node))
+    }
+
+    /// [`Meta::read`] for a file that is open.
     pub(crate) fn read_open(
         &self,
         file: BorrowedFd<'_>,

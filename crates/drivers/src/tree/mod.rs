@@ -3,7 +3,9 @@
 mod apply;
 mod attributes;
 mod beside;
+mod changes;
 pub(crate) mod copy;
+mod diff;
 mod displace;
 mod draft;
 mod fill;
@@ -24,8 +26,12 @@ pub(crate) mod remove;
 pub(crate) mod settle;
 mod shift;
 mod special;
+mod stack;
 pub(crate) mod walk;
 mod way;
 
+pub use changes::{Change, ChangeKind, changes};
+pub use diff::{DiffOptions, DiffSummary, diff};
 pub(crate) use draft::ParkedDraft;
 pub use draft::{ApplySummary, TreeDraft};
+pub use stack::LayerTree;

@@ -147,6 +147,19 @@ impl Node {
         }
     }
 
+    /// The kind of the file that is meant, and its device number.
+    pub(crate) fn file(self) -> (FileType, u64) {
+        match self {
+            Self::Fifo => (FileType::Fifo, 0),
+            Self::Char { major, minor } => {
+                (FileType::CharacterDevice, rustix::fs::makedev(major, minor))
+            }
+            Self::Block { major, minor } => {
+                (FileType::BlockDevice, rustix::fs::makedev(major, minor))
+            }
+        }
+    }
+
     fn parse(text: &str) -> Option<Self> {
         if text == "pipe" {
             return Some(Self::Fifo);

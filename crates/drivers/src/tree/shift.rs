@@ -17,10 +17,23 @@ const ACLS: [&[u8]; 2] = [b"system.posix_acl_access", b"system.posix_acl_default
 /// Shifts the IDs in a layer's attribute to what they are on the disk.
 pub(crate) fn to_host(maps: &IdMaps, name: &[u8], value: &mut Vec<u8>) -> Result<(), Trouble> {
     let host = |kind, id| maps.to_host(kind, id).ok_or(Trouble::Unmapped { kind, id });
+    shift(name, value, &host)
+}
+
+/// Shifts the IDs in an attribute on the disk to what they are in the layer.
+pub(crate) fn to_layer(maps: &IdMaps, name: &[u8], value: &mut Vec<u8>) -> Result<(), Trouble> {
+    let layer = |kind, id| {
+        let id_there = maps.to_container(kind, id);
+        id_there.ok_or(Trouble::Unmapped { kind, id })
+    };
+    shift(name, value, &layer)
+}
+
+fn shift(name: &[u8], value: &mut Vec<u8>, shift: Shift<'_>) -> Result<(), Trouble> {
     if name == CAPABILITY {
-        capability(value, &host)
+        capability(value, shift)
     } else if ACLS.contains(&name) {
-        access_list(value, &host)
+        access_list(value, shift)
     } else {
         Ok(())
     }
@@ -115,6 +128,11 @@ mod tests {
         assert_eq!(shifted(&far, name, &with(0)), Ok(with(1000)));
         assert_eq!(shifted(&far, name, &with(42)), Ok(with(1042)));
         assert_eq!(shifted(&far, name, &with(100)), Err("user 100".to_owned()));
+        for (there, here) in [(with(1000), without.clone()), (with(1042), with(42))] {
+            let mut back = there;
+            to_layer(&far, name.as_bytes(), &mut back).unwrap();
+            assert_eq!(back, here);
+        }
         let same = maps(0);
         assert_eq!(shifted(&same, name, &without), Ok(without.clone()));
         for odd in [
@@ -146,6 +164,10 @@ mod tests {
         let maps = maps(1000);
         for name in ["system.posix_acl_access", "system.posix_acl_default"] {
             assert_eq!(shifted(&maps, name, &list(5, 6)), Ok(list(1005, 5006)));
+            let mut back = list(1005, 5006);
+            to_layer(&maps, name.as_bytes(), &mut back).unwrap();
+            assert_eq!(back, list(5, 6));
+            assert!(to_layer(&maps, name.as_bytes(), &mut list(5, 5006)).is_err());
             let error = shifted(&maps, name, &list(5, 100));
             assert_eq!(error, Err("group 100".to_owned()));
             let odd = &list(5, 6)[..51];

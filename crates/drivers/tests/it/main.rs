@@ -8,6 +8,7 @@
 
 mod apply;
 mod chains;
+mod changes;
 mod full_disk;
 mod hostile;
 mod layers;
@@ -20,3 +21,4 @@ mod recorded;
 mod support;
 mod usage;
 mod whiteouts;
+mod writable;

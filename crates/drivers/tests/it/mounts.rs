@@ -130,7 +130,10 @@ fn set_id_bits_and_devices_do_nothing_unless_asked_for() {
         let error = bench.driver.mount(&request).unwrap_err();
         assert_eq!(
             error.to_string(),
-            format!("the {driver} driver does not support mounts that can be written")
+            format!(
+                "the {driver} driver has no writable layer {}",
+                request.layer
+            )
         );
     }
 }

@@ -277,3 +277,34 @@ fn other_modes_need_more_than_a_user_has() {
         assert_eq!(default_driver(temp.path(), Ownership::Real), "vfs");
     });
 }
+
+#[test]
+fn a_tree_is_written_as_it_is_to_be_and_not_as_it_lies() {
+    if !root("a_tree_is_written_as_it_is_to_be") {
+        return;
+    }
+    for driver in DRIVERS {
+        let mut shown = Vec::new();
+        for options in [DriverOptions::default(), recorded()] {
+            let bench = Bench::with(driver, &options);
+            let low = bench.layer(None, &base());
+            let top = bench.layer(Some(&low), &upper());
+            let mut options = lith_drivers::DiffOptions::default();
+            options.root = true;
+            let (tree, below) = (bench.driver.tree(&top.id), bench.driver.tree(&low.id));
+            let mut tar = Vec::new();
+            lith_drivers::diff(tree.as_ref().unwrap(), None, &options, &mut tar).unwrap();
+            let told = lith_drivers::changes(&tree.unwrap(), Some(&below.unwrap())).unwrap();
+            let flat = Bench::new(driver);
+            let layer = flat.try_tar(None, tar).unwrap();
+            shown.push((flat.shown(&layer), told));
+        }
+        let (recorded, real) = (shown.pop().unwrap(), shown.pop().unwrap());
+        for (place, node) in &real.0 {
+            let text = String::from_utf8_lossy(place);
+            assert_eq!(recorded.0.get(place), Some(node), "{driver} {text}");
+        }
+        assert_eq!(recorded.0.len(), real.0.len());
+        assert_eq!(recorded.1, real.1);
+    }
+}

@@ -458,3 +458,29 @@ pub(crate) fn brief(tree: &Tree) -> Vec<String> {
         })
         .collect()
 }
+
+/// The entries of a tar: type and name, of hard links the target.
+pub(crate) fn tar_entries(tar: &[u8]) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut splitter = Splitter::new(tar, std::io::sink());
+    while let Some(entry) = splitter.next_entry().unwrap() {
+        let metadata = entry.metadata();
+        let kind = match metadata.kind {
+            lith_tarsplit::Kind::Regular => '0',
+            lith_tarsplit::Kind::HardLink => '1',
+            lith_tarsplit::Kind::Symlink => '2',
+            lith_tarsplit::Kind::CharDevice => '3',
+            lith_tarsplit::Kind::BlockDevice => '4',
+            lith_tarsplit::Kind::Directory => '5',
+            lith_tarsplit::Kind::Fifo => '6',
+            other => panic!("{other:?}"),
+        };
+        let name = String::from_utf8_lossy(&metadata.path);
+        let link = String::from_utf8_lossy(&metadata.link);
+        found.push(match kind {
+            '1' => format!("1 {name}={link}"),
+            kind => format!("{kind} {name}"),
+        });
+    }
+    found
+}
