@@ -240,6 +240,10 @@ impl WritableLayers for Overlay {
         self.home.writable(id)
     }
 
+    fn standing_on(&self, parent: &CacheId) -> Result<Vec<CacheId>, DriverError> {
+        self.home.writable_on(parent)
+    }
+
     fn tree(&self, id: &CacheId) -> Result<LayerTree, DriverError> {
         let lowers = self.beneath_writable(id)?;
         self.home.writable_tree(id, lowers.into_iter())

@@ -160,6 +160,10 @@ impl WritableLayers for Vfs {
         self.home.writable(id)
     }
 
+    fn standing_on(&self, parent: &CacheId) -> Result<Vec<CacheId>, DriverError> {
+        self.home.writable_on(parent)
+    }
+
     fn tree(&self, id: &CacheId) -> Result<LayerTree, DriverError> {
         self.home.writable_facts(id)?;
         self.home.writable_tree(id, std::iter::empty())

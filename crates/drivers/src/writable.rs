@@ -69,6 +69,12 @@ pub trait WritableLayers: Send + Sync {
     /// [`DriverError::Missing`] when there is none.
     fn get(&self, id: &CacheId) -> Result<WritableLayer, DriverError>;
 
+    /// Returns those that stand directly on a layer.
+    ///
+    /// # Errors
+    /// When the driver's folder cannot be read.
+    fn standing_on(&self, parent: &CacheId) -> Result<Vec<CacheId>, DriverError>;
+
     /// Opens its files, together with those of the layers below that show, as they are now.
     ///
     /// # Errors
@@ -215,6 +221,14 @@ impl Home {
             return Err(self.writable_missing(id));
         }
         self.facts_in(&Self::writable_below(id), id)
+    }
+
+    pub(crate) fn writable_on(&self, parent: &CacheId) -> Result<Vec<CacheId>, DriverError> {
+        let bases = self.bases()?.into_iter();
+        Ok(bases
+            .filter(|(base, _)| base == parent)
+            .map(|(_, writable)| writable)
+            .collect())
     }
 
     /// Which layers have writable ones standing on them, each with one of those.

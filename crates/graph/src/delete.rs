@@ -50,7 +50,7 @@ impl Graph {
         let lock = self.store().lock_layer(id)?;
         let cache = self.known(id)?.cache;
         let mut mounts = self.driver().mounts()?.into_iter();
-        match mounts.find(|mount| mount.layer.as_str() == cache) {
+        match mounts.find(|mount| !mount.writable && mount.layer.as_str() == cache) {
             Some(mount) => Err(DeleteError::Mounted {
                 layer: *id,
                 target: mount.target,

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use lith_drivers::{ApplyError, DriverError, InvalidIdMaps};
+use lith_drivers::{ApplyError, CacheId, DiffError, DriverError, InvalidIdMaps};
 use lith_store::{
     DiffId, LayerId, OpenError, PublishLayerError, RemoveLayerError, RetainError, StoreError,
 };
@@ -28,6 +28,17 @@ pub enum GraphError {
         prefix: String,
         /// What it could be.
         candidates: Vec<LayerId>,
+    },
+    /// Several writable layers' IDs begin so.
+    #[error(
+        "the prefix {prefix} is not unique, it fits: {}",
+        writable_list(candidates)
+    )]
+    AmbiguousWritable {
+        /// What was asked for.
+        prefix: String,
+        /// What it could be.
+        candidates: Vec<CacheId>,
     },
     /// A layer ID is to be 64 lower-case hexadecimal digits, a prefix at least one.
     #[error("not a layer ID or a prefix of one: {text}")]
@@ -110,6 +121,24 @@ pub enum GraphError {
     /// The driver failed.
     #[error(transparent)]
     Driver(#[from] DriverError),
+}
+
+/// Why the difference between two trees was not staged as a layer. Nothing is kept then.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StageDiffError {
+    /// A tree cannot be read, or holds what no layer can.
+    #[error(transparent)]
+    Diff(#[from] DiffError),
+    /// What was written cannot be staged.
+    #[error(transparent)]
+    Register(#[from] RegisterError),
+    /// The system has no more pipes, say.
+    #[error("cannot pass the layer on")]
+    Pipe {
+        /// What the system said.
+        source: io::Error,
+    },
 }
 
 /// Why a layer was not registered. Nothing of it is kept then.
@@ -317,6 +346,13 @@ pub struct Damage {
     pub layer: LayerId,
     /// Which file or digest, what was expected, what was found.
     pub reason: String,
+}
+
+fn writable_list(ids: &[CacheId]) -> String {
+    ids.iter()
+        .map(CacheId::as_str)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn list(ids: &[LayerId]) -> String {

@@ -5,7 +5,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use lith_drivers::{Driver, DriverOptions};
+use lith_drivers::{Driver, DriverError, DriverOptions};
 use lith_store::{
     IdMaps, IdRange, LayerRecord, OpenOptions, Ownership, Root, Session, Store, StoreError,
 };
@@ -53,6 +53,7 @@ impl Graph {
             store,
             driver: driver.into(),
         };
+        graph.claim_for_writable_layers();
         graph.recover()?;
         if graph.store.needs_scan() {
             graph.compare_driver()?;
@@ -68,6 +69,10 @@ impl Graph {
     /// What makes directories of them.
     pub fn driver(&self) -> &dyn Driver {
         &*self.driver
+    }
+
+    pub(crate) fn shared_driver(&self) -> Arc<dyn Driver> {
+        Arc::clone(&self.driver)
     }
 
     fn recover(&self) -> Result<(), GraphError> {
@@ -135,7 +140,13 @@ impl Graph {
         }
         for cache in trees {
             tracing::info!(%cache, "removing files that belong to no layer");
-            self.remove_tree(&cache)?;
+            match self.remove_tree(&cache) {
+                // Some still shows them: what that holds is worth more than the space.
+                Err(GraphError::Driver(
+                    error @ (DriverError::Busy { .. } | DriverError::Standing { .. }),
+                )) => tracing::warn!(%error, "left as they are"),
+                done => done?,
+            }
         }
         self.store.scan_done()?;
         Ok(())

@@ -9,7 +9,8 @@
 //! archive crate. What holds across processes:
 //!
 //! - A layer is listed only when its tree, its record and its row in the index are there.
-//! - A layer is deleted only while no image, child, mount or living session needs it.
+//! - A layer is deleted only while no image, child, mount, writable layer or living session needs
+//!   it.
 //! - A process that dies holds nothing, and leaves nothing that the next open does not sweep.
 //! - Damage is told, by name, and never taken for absence or passed over.
 //!
@@ -73,11 +74,14 @@ mod stream;
 mod temp;
 mod v1;
 mod v1json;
+mod writable;
 
 pub use create::{Container, CreateOptions};
 pub use delete::Swept;
 pub use descriptor::{Descriptor, Registered};
-pub use error::{Damage, DeleteError, GraphError, PublishError, RegisterError, SpoolError};
+pub use error::{
+    Damage, DeleteError, GraphError, PublishError, RegisterError, SpoolError, StageDiffError,
+};
 pub use graph::Graph;
 pub use layer::Layer;
 pub use list::{DamagedLayer, LayerMap, Layers};
@@ -87,3 +91,4 @@ pub use status::DriverStatus;
 pub use stream::LayerStream;
 pub use temp::TempLayerArchive;
 pub use v1json::{JsonError, V1Json};
+pub use writable::Writable;

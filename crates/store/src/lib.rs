@@ -79,8 +79,8 @@ pub use images::publish::{NewImage, PublishedImage};
 pub use images::{ImageError, ImageRecord, ImageSummary};
 pub use intent::{Intent, IntentGuard, PlannedImages, PlannedName};
 pub use layers::{
-    LayerClaims, LayerRecord, LayerUse, NewLayer, PublishLayerError, Published, Removal,
-    RemoveLayerError, RetainError,
+    LayerClaims, LayerRecord, LayerUse, NewLayer, OutsideClaims, PublishLayerError, Published,
+    Removal, RemoveLayerError, RetainError,
 };
 pub use names::NameError;
 pub use open::{OpenError, OpenOptions, rebuild_index};

@@ -10,6 +10,7 @@ use crate::effects::Effects;
 use crate::error::StoreError;
 use crate::idmap::IdMaps;
 use crate::index::Index;
+use crate::layers::Outside;
 use crate::lock::SlotLock;
 use crate::ownership::Ownership;
 use crate::reference::Reference;
@@ -32,6 +33,7 @@ pub(crate) struct Inner {
     pub(crate) effects: Arc<Effects>,
     pub(crate) index: Index,
     pub(crate) needs_scan: AtomicBool,
+    pub(crate) outside: Outside,
     /// Held shared: nobody replaces the index while it is in use.
     pub(crate) _in_use: File,
 }
@@ -70,6 +72,10 @@ impl Store {
 
     pub(crate) fn index(&self) -> &Index {
         &self.inner.index
+    }
+
+    pub(crate) fn outside(&self) -> &Outside {
+        &self.inner.outside
     }
 
     /// Begins a session.

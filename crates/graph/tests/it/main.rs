@@ -19,3 +19,4 @@ mod reuse;
 mod size;
 mod streams;
 mod v1;
+mod writable;

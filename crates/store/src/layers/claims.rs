@@ -1,10 +1,52 @@
 //! Who needs a layer, in a few words: the cost does not depend on how many do.
 
+use std::io;
+use std::sync::{Arc, PoisonError, RwLock};
+
 use crate::digest::{ImageId, LayerId};
-use crate::error::StoreError;
+use crate::error::{IoContext, StoreError};
 use crate::index::{View, column, size};
-use crate::layers::table;
+use crate::layers::{LayerRecord, table};
 use crate::store::Store;
+
+/// Tells what needs a layer that the store knows nothing of: a writable layer of the driver, say.
+/// Each is named by a few words.
+pub type OutsideClaims = dyn Fn(&LayerRecord) -> io::Result<Vec<String>> + Send + Sync;
+
+/// Who is asked besides the index.
+#[derive(Default)]
+pub(crate) struct Outside(RwLock<Option<Arc<OutsideClaims>>>);
+
+impl std::fmt::Debug for Outside {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Outside")
+    }
+}
+
+impl Store {
+    /// Has `claims` asked before a layer is removed, whoever removes it and why, recoveries included;
+    /// a layer of which it names anything stays.
+    ///
+    /// It is asked with the layer's lock held: what takes the same lock to make a claim is never
+    /// overlooked.
+    pub fn set_outside_claims(&self, claims: Arc<OutsideClaims>) {
+        let outside = &self.outside().0;
+        *outside.write().unwrap_or_else(PoisonError::into_inner) = Some(claims);
+    }
+
+    /// What [`Store::set_outside_claims`] names for a layer.
+    ///
+    /// # Errors
+    /// Its own.
+    pub(crate) fn outside_claims(&self, layer: &LayerRecord) -> Result<Vec<String>, StoreError> {
+        let claims = self.outside().0.read();
+        let claims = claims.unwrap_or_else(PoisonError::into_inner).clone();
+        match claims {
+            Some(claims) => claims(layer).at("find out who needs", &self.root().layer(&layer.id)),
+            None => Ok(Vec::new()),
+        }
+    }
+}
 
 /// The images and layers that need a layer: how many, and the first few of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

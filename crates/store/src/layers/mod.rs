@@ -19,7 +19,8 @@ use crate::digest::{DiffId, LayerId};
 use crate::error::{IoContext, StoreError};
 
 pub use bulk::LayerUse;
-pub use claims::LayerClaims;
+pub(crate) use claims::Outside;
+pub use claims::{LayerClaims, OutsideClaims};
 pub use hold::RetainError;
 pub use publish::{PublishLayerError, Published};
 pub use publish_all::NewLayer;

@@ -23,7 +23,7 @@ pub enum RemoveLayerError {
         layer: LayerId,
     },
     /// Something needs it.
-    #[error("layer {layer} is in use{}", by(children, images, sessions, *kept))]
+    #[error("layer {layer} is in use{}{}", by(children, images, sessions, *kept), others(outside))]
     InUse {
         /// The layer.
         layer: LayerId,
@@ -36,6 +36,8 @@ pub enum RemoveLayerError {
         /// Whether it was [kept](Store::keep_layer); only
         /// [`Store::take_unclaimed_layer`] minds.
         kept: bool,
+        /// What needs it that the store knows nothing of ([`Store::set_outside_claims`]).
+        outside: Vec<String>,
     },
     /// The caller holds the lock of another layer.
     #[error("removing layer {layer} wants its lock, not that of layer {locked}")]
@@ -65,6 +67,13 @@ fn by(children: &[LayerId], images: &[ImageId], sessions: &[SessionId], kept: bo
         text.push_str("; it is kept");
     }
     text
+}
+
+fn others(outside: &[String]) -> String {
+    outside
+        .iter()
+        .map(|other| format!("; by {other}"))
+        .collect()
 }
 
 /// A layer that is no longer listed and whose folder lies in the session's staging.
@@ -166,6 +175,17 @@ fn take(
     let Some(record) = store.layer(id)? else {
         return Err(RemoveLayerError::NotFound { layer: *id });
     };
+    let outside = store.outside_claims(&record)?;
+    if !outside.is_empty() {
+        return Err(RemoveLayerError::InUse {
+            layer: *id,
+            children: Vec::new(),
+            images: Vec::new(),
+            sessions: Vec::new(),
+            kept: false,
+            outside,
+        });
+    }
     // Asked again in the transaction; here so that a refusal costs no sync.
     store.index().read("find claims", |view| {
         check_free(store, view, session, id, mind_keep)
@@ -252,5 +272,6 @@ fn check_free(
         images,
         sessions,
         kept,
+        outside: Vec::new(),
     })
 }

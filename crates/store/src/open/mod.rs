@@ -16,6 +16,7 @@ use crate::error::{IoContext, StoreError};
 use crate::idmap::IdMaps;
 use crate::index::schema::{self, Found};
 use crate::index::{self, Index};
+use crate::layers::Outside;
 use crate::lock::{self, Mode};
 use crate::make;
 use crate::ownership::Ownership;
@@ -122,6 +123,7 @@ impl Store {
             effects,
             index,
             needs_scan,
+            outside: Outside::default(),
             _in_use: in_use,
         }))
     }
