@@ -21,7 +21,8 @@ impl Graph {
     /// On return its space is given back. A layer that was [kept](Graph::keep) goes too.
     ///
     /// # Errors
-    /// [`DeleteError::Mounted`]; [`DeleteError::Remove`] with [`RemoveLayerError::InUse`] while it
+    /// [`DeleteError::Mounted`]; [`DeleteError::Remove`] with [`RemoveLayerError::Claimed`] while a
+    /// writable layer stands on it, with [`RemoveLayerError::InUse`] while it
     /// has children, belongs to an image, or is held by another session; both say which.
     /// [`GraphError::NotFound`].
     pub fn delete(&self, session: &Session, id: &LayerId) -> Result<(), DeleteError> {
@@ -93,7 +94,11 @@ impl Graph {
             };
             let removal = match self.store().take_unclaimed_layer_locked(lock, session, &id) {
                 Ok(removal) => removal,
-                Err(RemoveLayerError::InUse { .. } | RemoveLayerError::NotFound { .. }) => continue,
+                Err(
+                    RemoveLayerError::InUse { .. }
+                    | RemoveLayerError::Claimed { .. }
+                    | RemoveLayerError::NotFound { .. },
+                ) => continue,
                 Err(error) => return Err(error.into()),
             };
             waiting.extend(removal.record.parent);

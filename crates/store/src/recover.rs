@@ -265,6 +265,7 @@ impl Work<'_, '_> {
                 Err(
                     RemoveLayerError::NotFound { .. }
                     | RemoveLayerError::InUse { .. }
+                    | RemoveLayerError::Claimed { .. }
                     | RemoveLayerError::OtherLock { .. },
                 ) => return Ok(()),
             };

@@ -22,7 +22,7 @@ fn what_a_writable_layer_stands_on_stays_whoever_removes_it() {
         assert_eq!(graph.find_writable(prefix).unwrap(), Some(id.clone()));
         assert_eq!(graph.find_writable(&id.as_str()[..3]).unwrap(), None);
         let refused = graph.delete(&session, &top.id).unwrap_err();
-        let DeleteError::Remove(RemoveLayerError::InUse { outside, .. }) = &refused else {
+        let DeleteError::Remove(RemoveLayerError::Claimed { outside, .. }) = &refused else {
             panic!("{refused}");
         };
         assert_eq!(outside, &[format!("writable layer {id}")]);

@@ -23,7 +23,7 @@ pub enum RemoveLayerError {
         layer: LayerId,
     },
     /// Something needs it.
-    #[error("layer {layer} is in use{}{}", by(children, images, sessions, *kept), others(outside))]
+    #[error("layer {layer} is in use{}", by(children, images, sessions, *kept))]
     InUse {
         /// The layer.
         layer: LayerId,
@@ -36,7 +36,13 @@ pub enum RemoveLayerError {
         /// Whether it was [kept](Store::keep_layer); only
         /// [`Store::take_unclaimed_layer`] minds.
         kept: bool,
-        /// What needs it that the store knows nothing of ([`Store::set_outside_claims`]).
+    },
+    /// Something needs it that the store knows nothing of ([`Store::set_outside_claims`]).
+    #[error("layer {layer} is in use; by {}", outside.join(", "))]
+    Claimed {
+        /// The layer.
+        layer: LayerId,
+        /// What needs it.
         outside: Vec<String>,
     },
     /// The caller holds the lock of another layer.
@@ -67,13 +73,6 @@ fn by(children: &[LayerId], images: &[ImageId], sessions: &[SessionId], kept: bo
         text.push_str("; it is kept");
     }
     text
-}
-
-fn others(outside: &[String]) -> String {
-    outside
-        .iter()
-        .map(|other| format!("; by {other}"))
-        .collect()
 }
 
 /// A layer that is no longer listed and whose folder lies in the session's staging.
@@ -177,14 +176,8 @@ fn take(
     };
     let outside = store.outside_claims(&record)?;
     if !outside.is_empty() {
-        return Err(RemoveLayerError::InUse {
-            layer: *id,
-            children: Vec::new(),
-            images: Vec::new(),
-            sessions: Vec::new(),
-            kept: false,
-            outside,
-        });
+        let layer = *id;
+        return Err(RemoveLayerError::Claimed { layer, outside });
     }
     // Asked again in the transaction; here so that a refusal costs no sync.
     store.index().read("find claims", |view| {
@@ -272,6 +265,5 @@ fn check_free(
         images,
         sessions,
         kept,
-        outside: Vec::new(),
     })
 }
