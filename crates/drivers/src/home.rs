@@ -48,6 +48,8 @@ pub(crate) struct Home {
     pub(crate) path: PathBuf,
     pub(crate) ownership: Ownership,
     maps: Option<Arc<IdMaps>>,
+    /// As the store has them, for people.
+    told_maps: Option<String>,
     means: Means,
     fd: OwnedFd,
     shops: Shops,
@@ -104,6 +106,7 @@ impl Home {
             path,
             ownership: options.ownership,
             maps,
+            told_maps: options.id_maps.as_ref().map(IdMaps::to_string),
             means,
             fd,
             shops: Shops::default(),
@@ -364,8 +367,8 @@ impl Home {
             ("Backing file system".to_owned(), self.backing()),
             ("Ownership".to_owned(), self.ownership.to_string()),
         ];
-        if let Some(maps) = &self.maps {
-            status.push(("ID maps".to_owned(), maps.to_string()));
+        if let Some(maps) = &self.told_maps {
+            status.push(("ID maps".to_owned(), maps.clone()));
         }
         status
     }

@@ -224,6 +224,7 @@ fn open_driver(
     let mut options = DriverOptions::default();
     options.ownership = ownership(owners);
     options.id_maps = maps.map(id_maps).transpose()?;
+    options.in_namespace = maps.is_some_and(IdMaps::in_force);
     let home = Root::new(root).drivers(name);
     Ok(lith_drivers::open_driver(name, &home, &options)?)
 }

@@ -1,6 +1,7 @@
 //! Maps between the IDs of users and groups in containers and those of this machine.
 
 use std::fmt;
+use std::io;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -92,6 +93,32 @@ impl IdMaps {
         Some((of_root(&self.uids)?, of_root(&self.gids)?))
     }
 
+    /// Returns whether this process runs in a user namespace that has these very maps: then the
+    /// kernel shifts, and files have the container's IDs.
+    ///
+    /// The maps that change nothing count for nothing.
+    pub fn in_force(&self) -> bool {
+        let whole = |ranges: &[IdRange]| ranges.iter().all(|range| range.container == range.host);
+        if whole(&self.uids) && whole(&self.gids) {
+            return false;
+        }
+        IdMaps::of_this_process().is_ok_and(|here| {
+            joined(&here.uids) == joined(&self.uids) && joined(&here.gids) == joined(&self.gids)
+        })
+    }
+
+    /// Returns the maps of the user namespace that this process runs in.
+    ///
+    /// # Errors
+    /// When `/proc` does not say.
+    pub fn of_this_process() -> io::Result<IdMaps> {
+        let read = |path: &str| parse_map(&std::fs::read_to_string(path)?);
+        Ok(IdMaps {
+            uids: read("/proc/self/uid_map")?,
+            gids: read("/proc/self/gid_map")?,
+        })
+    }
+
     /// The same maps with their ranges in order.
     pub(crate) fn sorted(&self) -> IdMaps {
         let mut sorted = self.clone();
@@ -99,6 +126,41 @@ impl IdMaps {
         sorted.gids.sort_unstable();
         sorted
     }
+}
+
+/// Three numbers a line: container, here, how many.
+fn parse_map(text: &str) -> io::Result<Vec<IdRange>> {
+    let line = |line: &str| {
+        let mut numbers = line.split_whitespace().map(|number| number.parse().ok());
+        match (numbers.next(), numbers.next(), numbers.next()) {
+            (Some(Some(container)), Some(Some(host)), Some(Some(count))) => Some(IdRange {
+                container,
+                host,
+                count,
+            }),
+            _ => None,
+        }
+    };
+    let ranges: Option<Vec<IdRange>> = text.lines().map(line).collect();
+    ranges.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "not a map of IDs"))
+}
+
+/// The ranges in order, those that continue each other as one.
+fn joined(ranges: &[IdRange]) -> Vec<IdRange> {
+    let mut sorted = ranges.to_vec();
+    sorted.sort_unstable();
+    let mut joined: Vec<IdRange> = Vec::new();
+    for range in sorted {
+        let follows = |last: &&mut IdRange| {
+            last.container.checked_add(last.count) == Some(range.container)
+                && last.host.checked_add(last.count) == Some(range.host)
+        };
+        match joined.last_mut().filter(follows) {
+            Some(last) => last.count = last.count.saturating_add(range.count),
+            None => joined.push(range),
+        }
+    }
+    joined
 }
 
 fn of_root(ranges: &[IdRange]) -> Option<u32> {
@@ -229,6 +291,21 @@ mod tests {
             assert_eq!(maps(good).check(), Ok(()), "{good:?}");
         }
         assert_eq!(maps(&["1:9:5", "0:7:1"]).root(), Some((7, 7)));
+    }
+
+    #[test]
+    fn maps_of_processes() {
+        let text = "         0       1000          1\n         1     100000      65536\n";
+        let found = parse_map(text).unwrap();
+        assert_eq!(found, maps(&["0:1000:1", "1:100000:65536"]).uids);
+        for torn in ["0 0", "0 x 1", "0 0 -1"] {
+            assert!(parse_map(torn).is_err(), "{torn}");
+        }
+        let split = maps(&["5:15:5", "0:10:5", "20:30:1"]).uids;
+        assert_eq!(joined(&split), maps(&["0:10:10", "20:30:1"]).uids);
+        assert!(!maps(&["0:0:4294967295"]).in_force());
+        assert!(!maps(&["0:4242:7"]).in_force());
+        IdMaps::of_this_process().unwrap();
     }
 
     #[test]

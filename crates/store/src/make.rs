@@ -51,8 +51,9 @@ pub(crate) fn make_root(
     if let Some(maps) = &maps {
         let text = serde_json::to_string(maps).map_err(io::Error::from);
         put_word(effects, &root.id_maps(), &text.at("describe", path)?)?;
-        // Of the root folder alone: who enters is checked there.
-        if let Some((user, group)) = maps.root() {
+        // Of the root folder alone: who enters is checked there. In a namespace with these maps
+        // it is the root's already.
+        if let Some((user, group)) = maps.root().filter(|_| !maps.in_force()) {
             chown(path, Some(user), Some(group)).at("set owner of", path)?;
         }
     }

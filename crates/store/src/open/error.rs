@@ -61,7 +61,11 @@ pub enum OpenError {
         expected: String,
     },
     /// The root was made with another kind of ownership.
-    #[error("store {} was made with ownership {found}, not {expected}", path.display())]
+    #[error(
+        "store {} was made with ownership {found}, not {expected}: to convert it, save its images \
+         and load them into a root that is made with ownership {expected}",
+        path.display()
+    )]
     OtherOwnership {
         /// The root.
         path: PathBuf,
@@ -72,7 +76,8 @@ pub enum OpenError {
     },
     /// The root was made with other maps of IDs, or with none.
     #[error(
-        "store {} was made with {}, not with {expected}",
+        "store {} was made with {}, not with {expected}: to convert it, save its images and load \
+         them into a root that is made with these maps",
         path.display(),
         found.as_ref().map_or("no maps of IDs".to_owned(), ToString::to_string)
     )]

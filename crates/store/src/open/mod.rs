@@ -158,6 +158,26 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Returns how the store at `root` keeps owners, and its maps of IDs where it has any; `None`
+    /// when there is no store, or one whose making was interrupted.
+    ///
+    /// For who has to know before the store can be opened: a user enters the namespace of a
+    /// mapped store first.
+    ///
+    /// # Errors
+    /// When the root's files cannot be read, or say nothing that is understood.
+    pub fn ownership_of(root: &Path) -> Result<Option<(Ownership, Option<IdMaps>)>, OpenError> {
+        let root = Root::new(root);
+        if read_word(&root.format())?.is_none() {
+            return Ok(None);
+        }
+        let any = OpenOptions::default();
+        let ownership = check_ownership(&root, &any)?;
+        Ok(Some((ownership, check_id_maps(&root, &any, ownership)?)))
+    }
+}
+
 /// The path of a root without symbolic links, which the index refuses to be opened through. What
 /// is not there yet has none.
 fn without_links(root: &Path) -> io::Result<PathBuf> {
