@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use lith_archive::oci::Platform;
 use lith_archive::{DockerLayout, Format, LayerCompression};
+use lith_store::{IdRange, Ownership};
 
 /// Keeps container images as layered file trees and gives every byte back.
 #[derive(Parser, Debug)]
@@ -38,6 +39,34 @@ pub(crate) struct Global {
         overrides_with = "driver"
     )]
     pub(crate) driver: Option<String>,
+    /// How a root that is made keeps owners: real, as the layers say (needs root); mapped, shifted
+    /// by ID maps; recorded, every file the user's own [default: real as root, mapped for a user
+    /// with subordinate IDs, else recorded]
+    #[arg(
+        long,
+        value_name = "MODE",
+        global = true,
+        overrides_with = "ownership",
+        hide_short_help = true
+    )]
+    pub(crate) ownership: Option<Ownership>,
+    /// Users of layers and which users of this machine they are, for a root that is made; can be
+    /// repeated [default for a user: itself as root, then the subordinate IDs]
+    #[arg(
+        long,
+        value_name = "LAYER:HERE:COUNT",
+        global = true,
+        hide_short_help = true
+    )]
+    pub(crate) uidmap: Vec<IdRange>,
+    /// The same for groups [default: as --uidmap]
+    #[arg(
+        long,
+        value_name = "LAYER:HERE:COUNT",
+        global = true,
+        hide_short_help = true
+    )]
+    pub(crate) gidmap: Vec<IdRange>,
     /// Print results and errors only
     #[arg(long, short, global = true, overrides_with = "quiet")]
     pub(crate) quiet: bool,
@@ -76,6 +105,8 @@ pub(crate) enum Command {
     Prune(PruneArgs),
     /// Show an image as a directory
     Mount(MountArgs),
+    /// Run a command, or a shell, in the namespace that a user's mounts are made in
+    Unshare(UnshareArgs),
     /// Take the directory of an image away again
     Umount(UmountArgs),
     /// List the images that are mounted
@@ -342,6 +373,20 @@ pub(crate) struct MountArgs {
     /// Print a JSON document for programs
     #[arg(long)]
     pub(crate) json: bool,
+    /// Run this in the mounted directory and unmount when it ends; nobody else sees the mount
+    #[arg(last = true, value_name = "CMD", conflicts_with = "json")]
+    pub(crate) command: Vec<OsString>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct UnshareArgs {
+    /// The command and its arguments [default: $SHELL]
+    #[arg(
+        value_name = "CMD",
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
+    pub(crate) command: Vec<OsString>,
 }
 
 #[derive(Args, Debug)]

@@ -16,6 +16,7 @@ use anyhow::Context;
 use lith_graph::Observer;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
@@ -31,7 +32,7 @@ pub(crate) fn install() -> anyhow::Result<()> {
     signal_hook::flag::register(SIGXFSZ, Arc::default()).context("cannot listen for signals")?;
     let mut signals = Signals::new([SIGINT, SIGTERM]).context("cannot listen for signals")?;
     let wait = move || {
-        let mut signals = signals.forever();
+        let mut signals = signals.forever().filter(|signal| !pass(*signal));
         let Some(signal) = signals.next() else {
             return;
         };
@@ -50,6 +51,38 @@ pub(crate) fn install() -> anyhow::Result<()> {
         .spawn(wait)
         .context("cannot start a thread")?;
     Ok(())
+}
+
+/// The process that signals are for; 0 while they are for us.
+static CHILD: AtomicI32 = AtomicI32::new(0);
+
+/// While this is held, a command that was started acts on signals, and not we.
+pub(crate) struct Passing;
+
+/// Leaves signals to a process.
+pub(crate) fn pass_to(child: u32) -> Passing {
+    CHILD.store(i32::try_from(child).unwrap_or(0), Ordering::Release);
+    Passing
+}
+
+impl Drop for Passing {
+    fn drop(&mut self) {
+        CHILD.store(0, Ordering::Release);
+    }
+}
+
+/// Passes a signal on. Returns whether it was for somebody else.
+fn pass(signal: i32) -> bool {
+    let Some(child) = Pid::from_raw(CHILD.load(Ordering::Acquire)) else {
+        return false;
+    };
+    // The terminal has sent SIGINT to both.
+    if signal == SIGTERM
+        && let Err(error) = kill_process(child, Signal::TERM)
+    {
+        tracing::debug!(%error, "the command has ended");
+    }
+    true
 }
 
 fn give_up(signal: i32) {

@@ -10,12 +10,14 @@
 //! | `output` | tables, JSON, progress, errors, files |
 //! | `input`, `dest` | what a SOURCE and a DEST stand for |
 //! | `interrupt` | what SIGINT and SIGTERM do |
+//! | `namespace` | what an ordinary user's commands run in |
 
 mod args;
 mod commands;
 mod dest;
 mod input;
 mod interrupt;
+mod namespace;
 mod output;
 mod root;
 
@@ -25,15 +27,20 @@ use clap::Parser;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 fn main() -> ExitCode {
-    let cli = args::Cli::parse();
+    if let Some(done) = namespace::helper() {
+        return done;
+    }
+    let mut cli = args::Cli::parse();
     start_log(cli.global.log);
     raise_file_limit();
-    if let Err(error) = interrupt::install() {
+    // Before there is a second thread.
+    let ready = namespace::prepare(&mut cli).and_then(|()| interrupt::install());
+    if let Err(error) = ready {
         output::error::print(&error);
         return ExitCode::FAILURE;
     }
     match commands::run(&cli) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => status,
         Err(error) => match interrupt::signal() {
             Some(signal) => {
                 output::error::print_line("interrupted: what was not complete is undone");

@@ -6,33 +6,57 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use lith_archive::{Defaults, StorageSpec};
 use lith_graph::Graph;
-use lith_store::OpenOptions;
+use lith_store::{IdMaps, IdRange, OpenOptions};
 
 use crate::args::Global;
+use crate::namespace;
+
+/// The environment variable that says where the store is.
+pub(crate) const VARIABLE: &str = "LITH_ROOT";
+
+/// Where the store is.
+pub(crate) fn path(global: &Global) -> anyhow::Result<PathBuf> {
+    match &global.root {
+        // An empty variable is one that is not set; an empty option is a mistake.
+        Some(root) if root.as_os_str().is_empty() && is_empty(VARIABLE) => default_root(),
+        Some(root) if root.as_os_str().is_empty() => bail!("--root is empty"),
+        Some(root) => std::path::absolute(root)
+            .with_context(|| format!("cannot make {} absolute", root.display())),
+        None => default_root(),
+    }
+}
+
+/// The ID maps that were given. Ranges for users alone count for groups too, and the other way round.
+pub(crate) fn id_maps(global: &Global) -> Option<IdMaps> {
+    let (uids, gids) = (&global.uidmap, &global.gidmap);
+    let first = |one: &[IdRange], other: &[IdRange]| {
+        let given = if one.is_empty() { other } else { one };
+        given.to_vec()
+    };
+    let maps = IdMaps {
+        uids: first(uids, gids),
+        gids: first(gids, uids),
+    };
+    (!maps.uids.is_empty()).then_some(maps)
+}
 
 /// Opens the store, and makes it when it is missing.
 pub(crate) fn open(global: &Global) -> anyhow::Result<Graph> {
-    let root = match &global.root {
-        // An empty variable is one that is not set; an empty option is a mistake.
-        Some(root) if root.as_os_str().is_empty() && is_empty("LITH_ROOT") => default_root()?,
-        Some(root) if root.as_os_str().is_empty() => bail!("--root is empty"),
-        Some(root) => std::path::absolute(root)
-            .with_context(|| format!("cannot make {} absolute", root.display()))?,
-        None => default_root()?,
-    };
+    let root = path(global)?;
     let unset = |driver: &String| driver.is_empty() && is_empty("LITH_DRIVER");
     let driver = global.driver.clone().filter(|driver| !unset(driver));
     let options = OpenOptions {
         driver,
+        ownership: global.ownership,
+        id_maps: id_maps(global),
         create: true,
-        ..OpenOptions::default()
     };
     Graph::open_root(&root, &options)
         .with_context(|| format!("cannot open the store at {}", root.display()))
 }
 
 fn default_root() -> anyhow::Result<PathBuf> {
-    if rustix::process::geteuid().is_root() {
+    if namespace::is_root() {
         return Ok("/var/lib/lith".into());
     }
     data_home()
@@ -42,7 +66,7 @@ fn default_root() -> anyhow::Result<PathBuf> {
 
 /// What the environment says of other engines.
 pub(crate) fn defaults() -> Defaults {
-    let (root, run) = if rustix::process::geteuid().is_root() {
+    let (root, run) = if namespace::is_root() {
         (
             Some("/var/lib/containers".into()),
             Some("/run/containers/storage".into()),

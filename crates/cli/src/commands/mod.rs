@@ -5,6 +5,7 @@ mod events;
 mod history;
 mod images;
 mod info;
+mod inside;
 mod inspect;
 mod layers;
 mod load;
@@ -16,14 +17,20 @@ mod save;
 mod tar_split;
 mod tree;
 
+use std::process::ExitCode;
+
 use crate::args::{Cli, Command};
 use crate::root;
 
 /// Runs the command that the line asks for.
-pub(crate) fn run(cli: &Cli) -> anyhow::Result<()> {
+pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     let global = &cli.global;
     let open = || root::open(global);
-    match &cli.command {
+    let done = match &cli.command {
+        Command::Mount(args) if !args.command.is_empty() => {
+            return mount::with_command(&open()?, args, global.quiet);
+        }
+        Command::Unshare(args) => return inside::unshare(&args.command, &root::path(global)?),
         Command::Load(args) if args.list => load::list(args, global.quiet),
         Command::Load(args) => load::run(&open()?, args, global.quiet),
         Command::Save(args) => save::run(&open()?, args, global.quiet),
@@ -43,7 +50,8 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Mounts(args) => mount::list(&open()?, args),
         Command::Info(args) => info::run(&open()?, args),
         Command::TarSplit(command) => tar_split::run(command),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 /// The one image that a name, an ID or the start of one stands for.

@@ -2,15 +2,18 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use lith_archive::MountedImage;
+use lith_archive::{MountedImage, Selection};
+use lith_drivers::Mount;
 use lith_graph::{Graph, Swept};
-use lith_store::EventKind;
+use lith_store::{EventKind, ImageId, LayerId, Ownership};
 use serde::Serialize;
 
+use super::inside;
 use crate::args::{JsonArgs, MountArgs, UmountArgs};
-use crate::output::{self, table, text};
+use crate::output::{self, error, table, text};
 
 /// A mount in `mounts --json`, `mount --json` and `umount --json`; the names are stable.
 #[derive(Serialize)]
@@ -30,15 +33,23 @@ struct Unmounted {
     layers: Vec<String>,
 }
 
-pub(super) fn mount(graph: &Graph, args: &MountArgs) -> anyhow::Result<()> {
+/// An image that was just mounted. Dropping it unmounts.
+struct Mounted {
+    mount: Mount,
+    image: ImageId,
+    top: LayerId,
+    /// Holds the layers, as the kernel's table does for whoever can see it.
+    _held: Selection,
+}
+
+fn mount_image(graph: &Graph, args: &MountArgs) -> anyhow::Result<Mounted> {
     let image = super::resolve(graph, &args.image)?;
-    // Held until the mount stands in the kernel's table, which then says that it is needed.
     let selection = lith_archive::select(graph, &[image.to_string()])?;
     let mut layers = selection
         .images()
         .iter()
         .flat_map(|image| &image.record.layers);
-    let Some(top) = layers.next_back() else {
+    let Some(top) = layers.next_back().copied() else {
         bail!(
             "{} has no layers, so there is nothing to mount",
             text::escape(&args.image)
@@ -58,18 +69,30 @@ pub(super) fn mount(graph: &Graph, args: &MountArgs) -> anyhow::Result<()> {
         .canonicalize()
         .with_context(|| format!("cannot find {}", target.display()))?;
     let mount = graph
-        .mount(top, &target)
+        .mount(&top, &target)
         .with_context(|| format!("cannot mount {}", text::escape(&args.image)))?;
-    let shown = target.to_string_lossy();
-    graph
-        .store()
-        .record_event(EventKind::Mount, Some(&image), Some(&shown))?;
-    mount.leave();
+    graph.store().record_event(
+        EventKind::Mount,
+        Some(&image),
+        Some(&target.to_string_lossy()),
+    )?;
+    Ok(Mounted {
+        mount,
+        image,
+        top,
+        _held: selection,
+    })
+}
+
+pub(super) fn mount(graph: &Graph, args: &MountArgs) -> anyhow::Result<()> {
+    let mounted = mount_image(graph, args)?;
+    let shown = mounted.mount.target().to_string_lossy().into_owned();
+    mounted.mount.leave();
     if args.json {
         return output::json(&Row {
-            target: shown.into_owned(),
-            image: Some(image.to_string()),
-            layer: Some(text::layer(top)),
+            target: shown,
+            image: Some(mounted.image.to_string()),
+            layer: Some(text::layer(&mounted.top)),
             read_only: true,
             pid: None,
         });
@@ -78,6 +101,35 @@ pub(super) fn mount(graph: &Graph, args: &MountArgs) -> anyhow::Result<()> {
         output::line(&text::escape(&shown))?;
     }
     Ok(())
+}
+
+/// Mounts, runs a command there, and unmounts: in a mount namespace of its own, so that the mount
+/// is gone whatever becomes of this process.
+pub(super) fn with_command(
+    graph: &Graph,
+    args: &MountArgs,
+    quiet: bool,
+) -> anyhow::Result<ExitCode> {
+    let mounted = mount_image(graph, args)?;
+    if graph.store().ownership() == Ownership::Recorded && !quiet {
+        error::print_line(
+            "owners and modes are recorded, not shown: all files look like root's, and can be \
+             read by their owner",
+        );
+    }
+    let target = mounted.mount.target().to_owned();
+    let status = inside::run(&args.command, graph.store().root().path(), Some(&target));
+    if let Err(error) = mounted.mount.unmount() {
+        // What the command left running still has it, and keeps it alone.
+        tracing::debug!(%error, "the mount stays until its last user ends");
+    }
+    let shown = target.to_string_lossy();
+    super::note(graph, EventKind::Unmount, Some(&mounted.image), &shown);
+    if args.target.is_none() {
+        // Ours, unless somebody else has mounted on it.
+        let _ = fs::remove_dir(&target);
+    }
+    status
 }
 
 pub(super) fn umount(graph: &Graph, args: &UmountArgs, quiet: bool) -> anyhow::Result<()> {

@@ -11,3 +11,4 @@ mod load_formats;
 mod main_job;
 mod save_formats;
 mod tar_split;
+mod users;
