@@ -35,6 +35,8 @@ pub enum Because {
     Named(Vec<Reference>),
     /// It is mounted there.
     Mounted(Vec<PathBuf>),
+    /// Writable layers of these IDs were made of it.
+    Written(Vec<String>),
     /// Images have the layer: the first few, and how many.
     Images(Vec<ImageId>, u64),
     /// Layers are on top of the layer: the first few, and how many.
@@ -69,6 +71,7 @@ impl Because {
         match self {
             Self::Named(_) => "named",
             Self::Mounted(_) => "mounted",
+            Self::Written(_) => "writable",
             Self::Images(..) => "images",
             Self::Layers(..) => "layers",
             Self::Sessions(_) => "sessions",
@@ -85,6 +88,7 @@ impl Because {
         match self {
             Self::Named(names) => all(names, Reference::familiar),
             Self::Mounted(places) => all(places, |place| place.to_string_lossy().into_owned()),
+            Self::Written(layers) => layers.clone(),
             Self::Images(images, _) | Self::Parent(images) => all(images, ImageId::to_string),
             Self::Layers(layers, _) => all(layers, ids::text),
             Self::Sessions(sessions) => all(sessions, SessionId::to_string),
@@ -110,6 +114,7 @@ impl fmt::Display for Because {
         match self {
             Self::Named(_) => write!(f, "it is still named {by}"),
             Self::Mounted(_) => write!(f, "it is mounted at {by}"),
+            Self::Written(_) => write!(f, "writable layer {by} stands on it"),
             Self::Images(..) => write!(f, "needed by image {by}"),
             Self::Layers(..) => write!(f, "below layer {by}"),
             Self::Sessions(_) => write!(f, "held by session {by}"),

@@ -30,6 +30,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod build;
 mod compress;
 mod config;
 mod copy;
@@ -64,7 +65,9 @@ mod taking;
 mod tally;
 mod tar_writer;
 mod tree;
+mod writable;
 
+pub use build::{BuildError, BuildOptions, BuiltImage, Change, ParseChangeError, commit, import};
 pub use compress::{LayerCompression, ParseCompressionError};
 pub use copy::{CopyError, CopyOptions, CopyReport, copy};
 pub use docker_archive::DockerArchiveWriter;
@@ -90,3 +93,4 @@ pub use report::CopiedImage;
 pub use save::{SaveOptions, SaveReport, save};
 pub use select::{Resolved, SelectedImage, Selection, resolve, resolve_one, select, select_single};
 pub use tree::{Forest, Totals, TreeImage, TreeLayer, tree};
+pub use writable::{WritableImage, create_writable, writable_images};

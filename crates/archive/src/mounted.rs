@@ -2,8 +2,11 @@
 
 use std::path::PathBuf;
 
+use lith_drivers::{CacheId, DriverError, MountInfo};
 use lith_graph::{Graph, GraphError};
 use lith_store::{EventKind, ImageId, LayerId};
+
+use crate::writable::Label;
 
 /// A place where an image of the store shows as a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +20,8 @@ pub struct MountedImage {
     pub image: Option<ImageId>,
     /// The images that could be it.
     pub candidates: Vec<ImageId>,
+    /// The writable layer, where it is one that shows.
+    pub writable: Option<CacheId>,
     /// Whether it cannot be written to.
     pub read_only: bool,
     /// Whether something else was mounted on top of it.
@@ -33,6 +38,10 @@ pub struct MountedImage {
 pub fn mounts(graph: &Graph) -> Result<Vec<MountedImage>, GraphError> {
     let mut found = Vec::new();
     for mount in graph.driver().mounts()? {
+        if mount.writable {
+            found.extend(written(graph, mount)?);
+            continue;
+        }
         let layer = graph
             .store()
             .layers_by_cache(mount.layer.as_str())?
@@ -42,6 +51,7 @@ pub fn mounts(graph: &Graph) -> Result<Vec<MountedImage>, GraphError> {
             layer,
             image: None,
             candidates: Vec::new(),
+            writable: None,
             read_only: mount.read_only,
             covered: mount.covered,
             target: mount.target,
@@ -55,6 +65,29 @@ pub fn mounts(graph: &Graph) -> Result<Vec<MountedImage>, GraphError> {
         found.push(mounted);
     }
     Ok(found)
+}
+
+/// The mount of a writable layer; none when that is gone.
+fn written(graph: &Graph, mount: MountInfo) -> Result<Option<MountedImage>, GraphError> {
+    let layer = match graph.writable_layer(&mount.layer) {
+        Err(GraphError::Driver(DriverError::MissingWritable { .. })) => return Ok(None),
+        layer => layer?,
+    };
+    let mut image = Label::read(&layer).ok().map(|label| label.image);
+    if let Some(id) = image
+        && graph.store().image(&id)?.is_none()
+    {
+        image = None;
+    }
+    Ok(Some(MountedImage {
+        target: mount.target,
+        layer: layer.layer,
+        image,
+        candidates: image.into_iter().collect(),
+        writable: Some(mount.layer),
+        read_only: mount.read_only,
+        covered: mount.covered,
+    }))
 }
 
 fn candidates(graph: &Graph, layer: &LayerId, target: &str) -> Result<Vec<ImageId>, GraphError> {

@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 
 use crate::kept::{Because, Kept};
 use crate::taking::{TakenImage, Taking};
-use crate::{RemoveError, ids, mounted};
+use crate::{RemoveError, ids, mounted, writable};
 
 use plan::Plan;
 
@@ -205,6 +205,11 @@ impl Pruning<'_> {
             let places = mounted::places(&mounted::mounts(graph)?, &image.id);
             if !places.is_empty() {
                 return Ok(Some(Because::Mounted(places)));
+            }
+            let written = writable::writable_images(graph)?;
+            let written = writable::over_image(&written, &image.id);
+            if !written.is_empty() {
+                return Ok(Some(Because::Written(written)));
             }
         }
         Ok(None)

@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 use crate::kept::{Because, Item, Kept};
 use crate::select::{self, Resolved};
 use crate::taking::{TakenImage, Taking};
-use crate::{RemoveError, SelectError, ids, mounted};
+use crate::{RemoveError, SelectError, ids, mounted, writable};
 
 /// How images are removed.
 #[derive(Debug, Clone, Default)]
@@ -127,6 +127,7 @@ fn plan(
         return Ok(plan);
     }
     let mounts = mounted::mounts(graph)?;
+    let written = writable::writable_images(graph)?;
     for (id, names) in by_image(&plan) {
         let all = store.names_of(&id)?;
         if names.is_none() && all.len() > 1 {
@@ -137,6 +138,10 @@ fn plan(
         let places = mounted::places(&mounts, &id);
         if goes && !places.is_empty() {
             return Err(RemoveError::Mounted { image: id, places });
+        }
+        let layers = writable::over_image(&written, &id);
+        if goes && !layers.is_empty() {
+            return Err(RemoveError::Written { image: id, layers });
         }
     }
     Ok(plan)

@@ -5,7 +5,7 @@ use lith_store::{EventKind, ImageError, ImageId, LayerId, Reference, Session};
 
 use crate::RemoveError;
 use crate::kept::Because;
-use crate::mounted;
+use crate::{mounted, writable};
 
 /// Takes things out of a store, in a session.
 pub(crate) struct Taking<'a> {
@@ -92,11 +92,15 @@ impl Taking<'_> {
         }
         let mounts = mounted::mounts(self.graph)?.into_iter();
         let places: Vec<_> = mounts
-            .filter(|mount| mount.layer == Some(*id))
+            .filter(|mount| mount.writable.is_none() && mount.layer == Some(*id))
             .map(|mount| mount.target)
             .collect();
         if !places.is_empty() {
             return Ok(Some(Because::Mounted(places)));
+        }
+        let written = writable::on_layer(&writable::writable_images(self.graph)?, id);
+        if !written.is_empty() {
+            return Ok(Some(Because::Written(written)));
         }
         Ok(Some(Because::Owner))
     }

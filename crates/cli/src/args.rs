@@ -109,8 +109,16 @@ pub(crate) enum Command {
     Unshare(UnshareArgs),
     /// Take the directory of an image away again
     Umount(UmountArgs),
-    /// List the images that are mounted
+    /// List what is mounted, and the layers that can be written
     Mounts(JsonArgs),
+    /// Show what was changed in a writable layer, or what differs between two images
+    Diff(DiffArgs),
+    /// Make an image of what was written into a writable layer
+    Commit(CommitArgs),
+    /// Make an image of a root file system
+    Import(ImportArgs),
+    /// Write the files of an image as one tar
+    Export(ExportArgs),
     /// Show the store: its driver, its space, what is in it
     Info(JsonArgs),
     /// Split a tar into its record and put it together again, as the field's tool does
@@ -364,10 +372,15 @@ pub(crate) struct PruneArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct MountArgs {
-    /// The image to mount, read-only
+    /// Make a layer over the image that can be written; it has an ID, and stays when it is
+    /// unmounted, until it is committed or discarded. With the ID of such a layer it is mounted again
+    #[arg(long)]
+    pub(crate) rw: bool,
+    /// The image to mount, read-only unless --rw is given
     #[arg(value_name = "IMAGE")]
     pub(crate) image: String,
-    /// Where, made when missing; without it a folder below the root is made and printed
+    /// Where, made when missing; without it a folder below the root is made and printed. With
+    /// --rw its last part is the ID, and with DIR the ID is printed
     #[arg(value_name = "DIR")]
     pub(crate) target: Option<PathBuf>,
     /// Print a JSON document for programs
@@ -391,12 +404,93 @@ pub(crate) struct UnshareArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct UmountArgs {
-    /// Where an image is mounted, or the image
+    /// Where an image is mounted, the image, or the ID of a writable layer
     #[arg(required = true, value_name = "DIR|ID")]
     pub(crate) targets: Vec<PathBuf>,
+    /// Remove writable layers with everything that was written, mounted or not
+    #[arg(long)]
+    pub(crate) discard: bool,
     /// Print a JSON document for programs
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Each line is A for a new path, C for a changed one, D for one that is gone, and the path. \
+Directories on the way to a change are listed as changed; of what is gone only the topmost path is. \
+Exit status: 0 when it could compare; with --exit-code 1 when there are differences, and 3 when it \
+failed.")]
+pub(crate) struct DiffArgs {
+    /// A writable layer, by its ID or where it is mounted; or the image that is the older one
+    #[arg(value_name = "A")]
+    pub(crate) first: String,
+    /// What it is compared with: an image or a writable layer [default: what A was made over]
+    #[arg(value_name = "B")]
+    pub(crate) second: Option<String>,
+    /// Exit with status 1 when there are differences, and with 3 when something fails
+    #[arg(long)]
+    pub(crate) exit_code: bool,
+    /// Print a JSON document for programs
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What is said of an image that is made.
+#[derive(Args, Debug)]
+pub(crate) struct BuildArgs {
+    /// Give the image this name
+    #[arg(long, short, value_name = "NAME")]
+    pub(crate) tag: Vec<String>,
+    /// What the image's history says of this step
+    #[arg(long, short, value_name = "TEXT")]
+    pub(crate) message: Option<String>,
+    /// Change the image's config by an instruction as in a Dockerfile: CMD, ENTRYPOINT, ENV,
+    /// EXPOSE, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME or WORKDIR
+    #[arg(long, short, value_name = "INSTRUCTION")]
+    pub(crate) change: Vec<String>,
+    /// Print a JSON document for programs
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What else there is to know about images that are made.
+const REPRODUCIBLE: &str = "\
+With SOURCE_DATE_EPOCH set to seconds since 1970 the same files make the same image: it counts as made \
+then, and files that are newer as changed then.";
+
+#[derive(Args, Debug)]
+#[command(after_help = REPRODUCIBLE)]
+pub(crate) struct CommitArgs {
+    /// The writable layer, by its ID or where it is mounted. It ends: at once, or when it is
+    /// unmounted, and nothing can be written there until then
+    #[arg(value_name = "DIR|ID")]
+    pub(crate) layer: PathBuf,
+    /// Who made the image
+    #[arg(long, short, value_name = "TEXT")]
+    pub(crate) author: Option<String>,
+    #[command(flatten)]
+    pub(crate) build: BuildArgs,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = REPRODUCIBLE)]
+pub(crate) struct ImportArgs {
+    /// Tar of the root file system, compressed or not; `-` is standard input
+    #[arg(long, short, value_name = "TAR", default_value = "-")]
+    pub(crate) input: OsString,
+    #[command(flatten)]
+    pub(crate) build: BuildArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ExportArgs {
+    /// The image, or a writable layer by its ID or where it is mounted
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: String,
+    /// File to write; `-` is standard output
+    #[arg(long, short, value_name = "FILE", default_value = "-")]
+    pub(crate) output: OsString,
 }
 
 #[derive(Subcommand, Debug)]

@@ -48,7 +48,7 @@ fn main() -> ExitCode {
             }
             None => {
                 output::error::print(&error);
-                ExitCode::FAILURE
+                commands::failure(&cli)
             }
         },
     }

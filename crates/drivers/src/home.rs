@@ -267,7 +267,7 @@ impl Home {
     }
 
     /// Waits until the names beside a folder of this one are on the disk.
-    fn sync_parent(&self, folder: &str) -> Result<(), DriverError> {
+    pub(crate) fn sync_parent(&self, folder: &str) -> Result<(), DriverError> {
         let (parent, _) = crate::tree::name::split(folder.as_bytes());
         handle::open_below(self.fd(), parent, handle::LISTING)
             .and_then(rustix::fs::fsync)

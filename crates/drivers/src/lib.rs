@@ -61,7 +61,7 @@ pub use files::TreeFiles;
 pub use id::{CacheId, InvalidCacheId};
 pub use id_maps::{IdKind, IdMaps, IdRange, InvalidIdMaps};
 pub use kept::Kept;
-pub use mount::{Mount, MountInfo, MountRequest, unmount};
+pub use mount::{Mount, MountInfo, MountRequest, set_read_only, unmount};
 pub use options::{DriverOptions, InvalidOwnership, Ownership};
 pub use registry::{default_driver, names, open_driver};
 pub use tree::{

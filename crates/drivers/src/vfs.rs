@@ -160,6 +160,10 @@ impl WritableLayers for Vfs {
         self.home.writable(id)
     }
 
+    fn relabel(&self, id: &CacheId, label: &[u8]) -> Result<(), DriverError> {
+        self.home.relabel_writable(id, label)
+    }
+
     fn standing_on(&self, parent: &CacheId) -> Result<Vec<CacheId>, DriverError> {
         self.home.writable_on(parent)
     }

@@ -10,7 +10,7 @@
 //! A folder appears complete, by one rename of a draft, and goes by one rename into a work folder:
 //! what a killed process leaves is a layer that can be used, or is swept with its drafts.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
@@ -74,6 +74,12 @@ pub trait WritableLayers: Send + Sync {
     /// # Errors
     /// When the driver's folder cannot be read.
     fn standing_on(&self, parent: &CacheId) -> Result<Vec<CacheId>, DriverError>;
+
+    /// Replaces what its owner wanted noted, in one step; it is on the disk when this returns.
+    ///
+    /// # Errors
+    /// [`DriverError::MissingWritable`] when there is none.
+    fn relabel(&self, id: &CacheId, label: &[u8]) -> Result<(), DriverError>;
 
     /// Opens its files, together with those of the layers below that show, as they are now.
     ///
@@ -153,18 +159,7 @@ impl Home {
         (id, facts): (&CacheId, &Facts),
         label: &[u8],
     ) -> Result<(), DriverError> {
-        let path = work.path().join(layer).join(LABEL);
-        let failed = |error: io::Error| DriverError::io("write", &path, error);
-        if label.len() > LONGEST_LABEL {
-            return Err(failed(Errno::FBIG.into()));
-        }
-        let file = format!("{layer}/{LABEL}");
-        let mode = Mode::RUSR | Mode::WUSR;
-        let fd = rustix::fs::openat(work.fd(), file.as_str(), handle::CREATE, mode)
-            .map_err(|error| failed(error.into()))?;
-        let mut file = std::fs::File::from(fd);
-        io::Write::write_all(&mut file, label).map_err(failed)?;
-        file.sync_all().map_err(failed)?;
+        write_label(work, &format!("{layer}/{LABEL}"), label)?;
         let folder = self.path.join(FOLDER);
         match rustix::fs::mkdirat(self.fd(), FOLDER, Mode::RWXU) {
             Ok(()) | Err(Errno::EXIST) => {}
@@ -214,6 +209,17 @@ impl Home {
             parent,
             label,
         })
+    }
+
+    pub(crate) fn relabel_writable(&self, id: &CacheId, label: &[u8]) -> Result<(), DriverError> {
+        let _lock = self.lock_writable(id)?;
+        let work = self.work_folder()?;
+        write_label(&work, LABEL, label)?;
+        let place = format!("{}/{LABEL}", Self::writable_below(id));
+        rustix::fs::renameat(work.fd(), LABEL, self.fd(), place.as_str())
+            .map_err(|error| DriverError::io("replace", self.path.join(&place), error))?;
+        self.sync_parent(&place)?;
+        work.remove()
     }
 
     pub(crate) fn writable_facts(&self, id: &CacheId) -> Result<Facts, DriverError> {
@@ -325,4 +331,18 @@ impl Home {
             self.meta(),
         ))
     }
+}
+
+/// Writes a label to a file of a work folder, and waits until it is on the disk.
+fn write_label(work: &WorkFolder, file: &str, label: &[u8]) -> Result<(), DriverError> {
+    let failed = |error: io::Error| DriverError::io("write", work.path().join(file), error);
+    if label.len() > LONGEST_LABEL {
+        return Err(failed(Errno::FBIG.into()));
+    }
+    let mode = Mode::RUSR | Mode::WUSR;
+    let fd = rustix::fs::openat(work.fd(), file, handle::CREATE, mode)
+        .map_err(|error| failed(error.into()))?;
+    let mut file = std::fs::File::from(fd);
+    file.write_all(label).map_err(failed)?;
+    file.sync_all().map_err(failed)
 }

@@ -139,6 +139,14 @@ impl Graph {
         Ok(self.driver().mount(&request)?)
     }
 
+    /// Replaces the note of a writable layer's maker.
+    ///
+    /// # Errors
+    /// [`DriverError::MissingWritable`].
+    pub fn relabel_writable(&self, id: &CacheId, label: &[u8]) -> Result<(), GraphError> {
+        Ok(self.writable()?.relabel(id, label)?)
+    }
+
     /// Removes a writable layer with everything that was written. One that is not there is fine.
     ///
     /// # Errors

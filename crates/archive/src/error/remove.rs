@@ -50,6 +50,18 @@ pub enum RemoveError {
         /// Where.
         places: Vec<PathBuf>,
     },
+    /// It would go while somebody writes over it.
+    #[error(
+        "image {image} is in use: writable layer {} stands on it; commit or discard that first, or \
+         force it; its layers then stay until that is done",
+        join(layers)
+    )]
+    Written {
+        /// The image.
+        image: ImageId,
+        /// IDs of the writable layers.
+        layers: Vec<String>,
+    },
     /// Something failed, or somebody asked the work to stop, after the first step.
     #[error("stopped before all was done")]
     Stopped {

@@ -9,6 +9,7 @@ use super::{PruneReport, PrunedImage, PrunedLayer};
 use crate::disk;
 use crate::kept::{Because, Kept};
 use crate::mounted::{self, MountedImage};
+use crate::writable::{self, WritableImage};
 
 /// What is to go, and what is not, and why.
 pub(super) struct Plan {
@@ -43,8 +44,11 @@ pub(super) fn make(graph: &Graph, all: bool) -> Result<Plan, GraphError> {
     // Images first: one that is published after its layers were listed is not in the plan.
     let images = store.images()?;
     let uses = store.layer_uses()?;
-    let mounts = mounted::mounts(graph)?;
-    let decided = decide(&images, &uses, &mounts, all);
+    let shown = Shown {
+        mounts: mounted::mounts(graph)?,
+        written: writable::writable_images(graph)?,
+    };
+    let decided = decide(&images, &uses, &shown, all);
     let mut plan = Plan {
         images: Vec::new(),
         layers: Vec::new(),
@@ -76,6 +80,12 @@ pub(super) fn make(graph: &Graph, all: bool) -> Result<Plan, GraphError> {
     Ok(plan)
 }
 
+/// What shows images and layers to people, outside the index.
+struct Shown {
+    mounts: Vec<MountedImage>,
+    written: Vec<WritableImage>,
+}
+
 #[derive(Default)]
 struct Decided {
     images: BTreeSet<ImageId>,
@@ -84,21 +94,16 @@ struct Decided {
     tops: HashMap<ImageId, LayerId>,
 }
 
-fn decide(
-    images: &[ImageSummary],
-    uses: &[LayerUse],
-    mounts: &[MountedImage],
-    all: bool,
-) -> Decided {
+fn decide(images: &[ImageSummary], uses: &[LayerUse], shown: &Shown, all: bool) -> Decided {
     let mut decided = Decided::default();
-    for (image, because) in decide_images(images, uses, mounts, all) {
+    for (image, because) in decide_images(images, uses, shown, all) {
         match because {
             Verdict::Goes => drop(decided.images.insert(image)),
             Verdict::Stays => {}
             Verdict::Kept(because) => decided.kept.push(Kept::image(image, because)),
         }
     }
-    decide_layers(uses, mounts, &mut decided);
+    decide_layers(uses, shown, &mut decided);
     // Parents come before their children, so the last one is the top.
     for one in uses {
         for image in one
@@ -123,7 +128,7 @@ enum Verdict {
 fn decide_images(
     images: &[ImageSummary],
     uses: &[LayerUse],
-    mounts: &[MountedImage],
+    shown: &Shown,
     all: bool,
 ) -> BTreeMap<ImageId, Verdict> {
     let mut holders = HashMap::new();
@@ -136,12 +141,15 @@ fn decide_images(
     let mut verdicts = BTreeMap::new();
     let mut stay: Vec<&ImageSummary> = Vec::new();
     for image in images {
-        let places = mounted::places(mounts, &image.id);
+        let places = mounted::places(&shown.mounts, &image.id);
+        let written = writable::over_image(&shown.written, &image.id);
         let sessions = holders.get(&image.id).copied().unwrap_or_default();
         let verdict = if !all && !image.names.is_empty() {
             Verdict::Stays
         } else if !places.is_empty() {
             Verdict::Kept(Because::Mounted(places))
+        } else if !written.is_empty() {
+            Verdict::Kept(Because::Written(written))
         } else if !sessions.is_empty() {
             Verdict::Kept(Because::Sessions(sessions.to_vec()))
         } else {
@@ -167,13 +175,14 @@ fn decide_images(
 }
 
 /// Children come first here: it is they that keep a layer.
-fn decide_layers(uses: &[LayerUse], mounts: &[MountedImage], decided: &mut Decided) {
+fn decide_layers(uses: &[LayerUse], shown: &Shown, decided: &mut Decided) {
     let mut needed: BTreeSet<LayerId> = BTreeSet::new();
     for one in uses.iter().rev() {
         let id = one.layer.id;
+        let written = writable::on_layer(&shown.written, &id);
+        let mounts = shown.mounts.iter();
         let places: Vec<_> = mounts
-            .iter()
-            .filter(|mount| mount.layer == Some(id))
+            .filter(|mount| mount.writable.is_none() && mount.layer == Some(id))
             .map(|mount| mount.target.clone())
             .collect();
         let of_image = one
@@ -184,6 +193,8 @@ fn decide_layers(uses: &[LayerUse], mounts: &[MountedImage], decided: &mut Decid
             None
         } else if !places.is_empty() {
             Some(Because::Mounted(places))
+        } else if !written.is_empty() {
+            Some(Because::Written(written))
         } else if !one.held_by.is_empty() {
             Some(Because::Sessions(one.held_by.clone()))
         } else if one.kept {

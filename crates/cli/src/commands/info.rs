@@ -20,6 +20,8 @@ struct Info {
     ownership: &'static str,
     images: usize,
     layers: usize,
+    /// Layers that can be written, mounted or not.
+    writable_layers: usize,
     names: usize,
     /// Bytes of file content in all layers.
     size: u64,
@@ -42,6 +44,7 @@ pub(super) fn run(graph: &Graph, args: &JsonArgs) -> anyhow::Result<()> {
         images: store.images()?.len(),
         size: layers.iter().filter_map(|layer| layer.size).sum(),
         layers: layers.len(),
+        writable_layers: graph.writable_layers()?.len(),
         names: store.names()?.len(),
         unclaimed_layers: store.unclaimed_layers()?.len(),
         free_space: space.map(|space| space.f_bavail.saturating_mul(space.f_frsize)),
@@ -62,6 +65,7 @@ pub(super) fn run(graph: &Graph, args: &JsonArgs) -> anyhow::Result<()> {
     line("images", &info.images.to_string());
     line("names", &info.names.to_string());
     line("layers", &info.layers.to_string());
+    line("writable layers", &info.writable_layers.to_string());
     line("unclaimed layers", &info.unclaimed_layers.to_string());
     line("size of layers", &text::size(info.size));
     if let Some(free) = info.free_space {

@@ -1,6 +1,8 @@
 //! The commands, one file each.
 
+mod commit;
 mod copy;
+mod diff;
 mod events;
 mod history;
 mod images;
@@ -16,13 +18,22 @@ mod rmi;
 mod save;
 mod tar_split;
 mod tree;
+mod writable;
 
 use std::process::ExitCode;
 
 use crate::args::{Cli, Command};
 use crate::root;
 
-/// Runs the command that the line asks for.
+/// The exit status of a command that failed.
+pub(crate) fn failure(cli: &Cli) -> ExitCode {
+    match &cli.command {
+        Command::Diff(args) if args.exit_code => ExitCode::from(diff::FAILED),
+        _ => ExitCode::FAILURE,
+    }
+}
+
+/// Runs the command that the line asks for; gives the exit status.
 pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     let global = &cli.global;
     let open = || root::open(global);
@@ -31,6 +42,7 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
             return mount::with_command(&open()?, args, global.quiet);
         }
         Command::Unshare(args) => return inside::unshare(&args.command, &root::path(global)?),
+        Command::Diff(args) => return diff::run(&open()?, args),
         Command::Load(args) if args.list => load::list(args, global.quiet),
         Command::Load(args) => load::run(&open()?, args, global.quiet),
         Command::Save(args) => save::run(&open()?, args, global.quiet),
@@ -48,6 +60,9 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Mount(args) => mount::mount(&open()?, args),
         Command::Umount(args) => mount::umount(&open()?, args, global.quiet),
         Command::Mounts(args) => mount::list(&open()?, args),
+        Command::Commit(args) => commit::commit(&open()?, args, global.quiet),
+        Command::Import(args) => commit::import(&open()?, args, global.quiet),
+        Command::Export(args) => diff::export(&open()?, args),
         Command::Info(args) => info::run(&open()?, args),
         Command::TarSplit(command) => tar_split::run(command),
     };

@@ -1,27 +1,30 @@
 //! `lith mount`, `umount` and `mounts`: images as directories.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use lith_archive::{MountedImage, Selection};
-use lith_drivers::Mount;
+use lith_drivers::{CacheId, Mount};
 use lith_graph::{Graph, Swept};
 use lith_store::{EventKind, ImageId, LayerId, Ownership};
 use serde::Serialize;
 
-use super::inside;
+use super::{inside, writable};
 use crate::args::{JsonArgs, MountArgs, UmountArgs};
 use crate::output::{self, error, table, text};
 
 /// A mount in `mounts --json`, `mount --json` and `umount --json`; the names are stable.
 #[derive(Serialize)]
 struct Row {
-    target: String,
+    /// Of a writable layer that is not mounted: none.
+    target: Option<String>,
     image: Option<String>,
     layer: Option<String>,
     read_only: bool,
+    /// The ID of the writable layer, where it is one.
+    writable: Option<String>,
     pid: Option<u32>,
 }
 
@@ -29,7 +32,9 @@ struct Row {
 #[derive(Serialize, Default)]
 struct Unmounted {
     unmounted: Vec<Row>,
-    /// Layers of removed images that only the mount had kept.
+    /// Writable layers that are gone.
+    discarded: Vec<String>,
+    /// Layers of removed images that only these had kept.
     layers: Vec<String>,
 }
 
@@ -64,10 +69,7 @@ fn mount_image(graph: &Graph, args: &MountArgs) -> anyhow::Result<Mounted> {
             .join("mounts")
             .join(image.hex().get(..12).unwrap_or_default()),
     };
-    fs::create_dir_all(&target).with_context(|| format!("cannot make {}", target.display()))?;
-    let target = target
-        .canonicalize()
-        .with_context(|| format!("cannot find {}", target.display()))?;
+    let target = make(&target)?;
     let mount = graph
         .mount(&top, &target)
         .with_context(|| format!("cannot mount {}", text::escape(&args.image)))?;
@@ -85,15 +87,19 @@ fn mount_image(graph: &Graph, args: &MountArgs) -> anyhow::Result<Mounted> {
 }
 
 pub(super) fn mount(graph: &Graph, args: &MountArgs) -> anyhow::Result<()> {
+    if args.rw {
+        return mount_writable(graph, args);
+    }
     let mounted = mount_image(graph, args)?;
     let shown = mounted.mount.target().to_string_lossy().into_owned();
     mounted.mount.leave();
     if args.json {
         return output::json(&Row {
-            target: shown,
+            target: Some(shown),
             image: Some(mounted.image.to_string()),
             layer: Some(text::layer(&mounted.top)),
             read_only: true,
+            writable: None,
             pid: None,
         });
     }
@@ -110,6 +116,9 @@ pub(super) fn with_command(
     args: &MountArgs,
     quiet: bool,
 ) -> anyhow::Result<ExitCode> {
+    if args.rw {
+        return with_writable(graph, args, quiet);
+    }
     let mounted = mount_image(graph, args)?;
     if graph.store().ownership() == Ownership::Recorded && !quiet {
         error::print_line(
@@ -132,16 +141,68 @@ pub(super) fn with_command(
     status
 }
 
+/// The same with a writable layer, which stays.
+fn with_writable(graph: &Graph, args: &MountArgs, quiet: bool) -> anyhow::Result<ExitCode> {
+    let made = writable::mount(graph, &args.image, args.target.as_deref())?;
+    let status = inside::run(
+        &args.command,
+        graph.store().root().path(),
+        Some(&made.target),
+    );
+    if let Err(error) = lith_drivers::unmount(&made.target) {
+        tracing::debug!(%error, "the mount stays until its last user ends");
+    }
+    let shown = made.target.to_string_lossy();
+    super::note(graph, EventKind::Unmount, made.image.as_ref(), &shown);
+    writable::forget_place(graph, &made.target);
+    if !quiet {
+        error::print_line(&format!(
+            "what was written is in writable layer {}",
+            made.id
+        ));
+    }
+    status
+}
+
+/// Makes a place to mount at, and says where it really is.
+pub(super) fn make(target: &Path) -> anyhow::Result<PathBuf> {
+    fs::create_dir_all(target).with_context(|| format!("cannot make {}", target.display()))?;
+    target
+        .canonicalize()
+        .with_context(|| format!("cannot find {}", target.display()))
+}
+
+fn mount_writable(graph: &Graph, args: &MountArgs) -> anyhow::Result<()> {
+    let made = writable::mount(graph, &args.image, args.target.as_deref())?;
+    if args.json {
+        return output::json(&Row {
+            target: Some(made.target.to_string_lossy().into_owned()),
+            image: made.image.map(|image| image.to_string()),
+            layer: made.layer.as_ref().map(text::layer),
+            read_only: false,
+            writable: Some(made.id.to_string()),
+            pid: None,
+        });
+    }
+    match args.target {
+        Some(_) => output::line(made.id.as_str()),
+        None => output::line(&path_text(&made.target)),
+    }
+}
+
 pub(super) fn umount(graph: &Graph, args: &UmountArgs, quiet: bool) -> anyhow::Result<()> {
     let mut done = Unmounted::default();
     let result = args
         .targets
         .iter()
-        .try_for_each(|target| unmount_all(graph, target, &mut done));
+        .try_for_each(|target| unmount_all(graph, target, args.discard, &mut done));
     // Also when one of several failed.
     if args.json {
         output::json(&done)?;
     } else if !quiet {
+        for id in &done.discarded {
+            output::line(&format!("Discarded writable layer: {id}"))?;
+        }
         for layer in &done.layers {
             output::line(&format!("Deleted layer: {layer}"))?;
         }
@@ -149,17 +210,80 @@ pub(super) fn umount(graph: &Graph, args: &UmountArgs, quiet: bool) -> anyhow::R
     result
 }
 
-fn unmount_all(graph: &Graph, target: &Path, done: &mut Unmounted) -> anyhow::Result<()> {
+fn unmount_all(
+    graph: &Graph,
+    target: &Path,
+    discard: bool,
+    done: &mut Unmounted,
+) -> anyhow::Result<()> {
+    if let Some(id) = target.to_str().filter(|_| !target.exists())
+        && let Some(id) = writable::find(graph, id)?
+    {
+        return unmount_writable(graph, &id, discard, done);
+    }
     let mut found = wanted(graph, target)?;
     // The newest first: mounts may lie in each other.
     found.reverse();
     for mount in found {
-        let layers = unmount(graph, &mount)?;
-        done.layers
-            .extend(layers.iter().map(|layer| text::layer(&layer.id)));
-        done.unmounted.push(row(&mount));
+        if discard && mount.writable.is_none() {
+            let shown = path_text(&mount.target);
+            bail!("{shown} is no writable layer: there is nothing to discard");
+        }
+        unmount_one(graph, &mount, discard, done)?;
     }
     Ok(())
+}
+
+fn unmount_one(
+    graph: &Graph,
+    mount: &MountedImage,
+    discard: bool,
+    done: &mut Unmounted,
+) -> anyhow::Result<()> {
+    let layers = unmount(graph, mount)?;
+    done.add_layers(&layers);
+    done.unmounted.push(row(mount));
+    match &mount.writable {
+        Some(id) if discard || is_committed(graph, id)? => end(graph, id, done),
+        _ => Ok(()),
+    }
+}
+
+/// What a writable layer holds has become an image: nothing could be written since.
+fn is_committed(graph: &Graph, id: &CacheId) -> anyhow::Result<bool> {
+    let all = lith_archive::writable_images(graph)?;
+    Ok(all
+        .iter()
+        .any(|one| one.id == *id && one.committed.is_some()))
+}
+
+fn end(graph: &Graph, id: &CacheId, done: &mut Unmounted) -> anyhow::Result<()> {
+    let layers = writable::discard(graph, id)?;
+    done.discarded.push(id.to_string());
+    done.add_layers(&layers);
+    Ok(())
+}
+
+/// A writable layer by its ID, mounted or not.
+fn unmount_writable(
+    graph: &Graph,
+    id: &CacheId,
+    discard: bool,
+    done: &mut Unmounted,
+) -> anyhow::Result<()> {
+    let mut mounts = lith_archive::mounts(graph)?.into_iter();
+    match mounts.find(|mount| mount.writable.as_ref() == Some(id)) {
+        Some(mount) => unmount_one(graph, &mount, discard, done),
+        None if discard || is_committed(graph, id)? => end(graph, id, done),
+        None => bail!("writable layer {id} is not mounted; --discard removes it"),
+    }
+}
+
+impl Unmounted {
+    fn add_layers(&mut self, layers: &[Swept]) {
+        let layers = layers.iter().map(|layer| text::layer(&layer.id));
+        self.layers.extend(layers);
+    }
 }
 
 /// What a place, or an image's name or ID, stands for among the mounts of this store.
@@ -198,10 +322,7 @@ fn unmount(graph: &Graph, mount: &MountedImage) -> anyhow::Result<Vec<Swept>> {
         mount.image.as_ref(),
         &mount.target.to_string_lossy(),
     );
-    if mount.target.parent() == Some(&store.root().path().join("mounts")) {
-        // Ours, and empty now; if it is not, it is nobody's loss that it stays.
-        let _ = fs::remove_dir(&mount.target);
-    }
+    writable::forget_place(graph, &mount.target);
     // Its image may have been removed while the mount still needed the layers.
     let Some(layer) = mount.layer else {
         return Ok(Vec::new());
@@ -214,23 +335,44 @@ fn unmount(graph: &Graph, mount: &MountedImage) -> anyhow::Result<Vec<Swept>> {
 
 pub(super) fn list(graph: &Graph, args: &JsonArgs) -> anyhow::Result<()> {
     let mut rows: Vec<Row> = lith_archive::mounts(graph)?.iter().map(row).collect();
-    rows.sort_by(|a, b| a.target.cmp(&b.target));
+    for one in lith_archive::writable_images(graph)? {
+        if one.target.is_none() {
+            rows.push(Row {
+                target: None,
+                image: one.image.map(|image| image.to_string()),
+                layer: one.layer.as_ref().map(text::layer),
+                read_only: false,
+                writable: Some(one.id.to_string()),
+                pid: None,
+            });
+        }
+    }
+    // What is not mounted comes last.
+    let key = |row: &Row| {
+        (
+            row.target.is_none(),
+            row.target.clone(),
+            row.writable.clone(),
+        )
+    };
+    rows.sort_by_key(key);
     if args.json {
         return output::json(&rows);
     }
     let cells: Vec<Vec<String>> = rows.iter().map(cells).collect();
     output::print(&table::render(
-        &["TARGET", "IMAGE ID", "LAYER ID", "MODE"],
+        &["TARGET", "IMAGE ID", "LAYER ID", "MODE", "WRITABLE LAYER"],
         &cells,
     ))
 }
 
 fn row(mount: &MountedImage) -> Row {
     Row {
-        target: mount.target.to_string_lossy().into_owned(),
+        target: Some(mount.target.to_string_lossy().into_owned()),
         image: mount.image.map(|image| image.to_string()),
         layer: mount.layer.as_ref().map(text::layer),
         read_only: mount.read_only,
+        writable: mount.writable.as_ref().map(ToString::to_string),
         pid: None,
     }
 }
@@ -243,10 +385,11 @@ fn cells(row: &Row) -> Vec<String> {
         "writable"
     };
     vec![
-        text::escape(&row.target),
+        text::escape(row.target.as_deref().unwrap_or("-")),
         short(&row.image),
         short(&row.layer),
         mode.to_owned(),
+        row.writable.clone().unwrap_or_else(|| "-".to_owned()),
     ]
 }
 

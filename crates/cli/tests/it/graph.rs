@@ -285,7 +285,8 @@ fn every_report_takes_json() {
     let place = target.to_str().unwrap();
     let mounted = lith.json(["mount", "--json", "app:1", place]);
     let expected = json!({
-        "target": place, "image": app_id, "layer": tops[1], "read_only": true, "pid": null,
+        "target": place, "image": app_id, "layer": tops[1], "read_only": true,
+        "writable": null, "pid": null,
     });
     assert_eq!(mounted, expected);
     assert_eq!(lith.json(["mounts", "--json"]), json!([expected]));

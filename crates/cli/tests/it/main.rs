@@ -12,3 +12,4 @@ mod main_job;
 mod save_formats;
 mod tar_split;
 mod users;
+mod writable;

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use rustix::fs::{Access, AtFlags, Mode, Stat, StatVfsMountFlags};
 use rustix::io::Errno;
@@ -60,6 +61,17 @@ fn restrict(tree: BorrowedFd<'_>, target: &Target, request: &MountRequest<'_>) -
         Err(Errno::ROFS) => Ok(()),
         _ => Err(io::Error::other("the mount can still be written")),
     }
+}
+
+/// Changes whether a mount can be written.
+pub(crate) fn set_read_only(target: &Path, read_only: bool) -> io::Result<()> {
+    let mounted = rustix::fs::open(target, handle::DIRECTORY, Mode::empty())?;
+    let mut flags = MountFlags::BIND | inherited(&mounted)?;
+    if read_only {
+        flags |= MountFlags::RDONLY;
+    }
+    let path = handle::magic_path(mounted.as_fd());
+    Ok(rustix::mount::mount_remount(path.as_str(), flags, c"")?)
 }
 
 /// What the file system is mounted with already: a user namespace may not take it away.

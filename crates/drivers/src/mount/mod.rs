@@ -120,6 +120,16 @@ pub struct MountInfo {
     pub covered: bool,
 }
 
+/// Takes the right to write away from what is mounted on a directory, or gives it back; the rest of
+/// the mount stays as it is. Whoever comes to the same files by another mount is not concerned.
+///
+/// # Errors
+/// When somebody has a file open there for writing; when nothing is mounted there.
+pub fn set_read_only(target: &Path, read_only: bool) -> Result<(), DriverError> {
+    let failed = |error| DriverError::io("change the mount at", target, error);
+    bind::set_read_only(target, read_only).map_err(failed)
+}
+
 /// Unmounts what is mounted on a directory, whoever mounted it.
 ///
 /// # Errors

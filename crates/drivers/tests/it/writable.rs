@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use lith_drivers::{CacheId, DriverError, DriverOptions, MountRequest, open_driver, unmount};
+use lith_drivers::{
+    CacheId, DriverError, DriverOptions, MountRequest, open_driver, set_read_only, unmount,
+};
 
 use crate::support::{Bench, DRIVERS, brief, dir, file, root, tree_of};
 
@@ -145,6 +147,13 @@ fn what_cannot_be_made_leaves_nothing_and_harms_nothing() {
         let error = writable.create(&id, Some(&base.id), b"two").unwrap_err();
         assert!(matches!(error, DriverError::Exists { .. }), "{error}");
         assert_eq!(writable.get(&id).unwrap().label, b"one");
+        writable.relabel(&id, b"three").unwrap();
+        assert_eq!(writable.get(&id).unwrap().label, b"three");
+        let error = writable.relabel(&missing, b"").unwrap_err();
+        assert!(
+            matches!(error, DriverError::MissingWritable { .. }),
+            "{error}"
+        );
         // A layer is not to be written, and IDs of one kind are none of the other.
         let error = bench
             .driver
@@ -230,4 +239,29 @@ fn many_layers_can_be_written_over_in_both_ways_of_mounting() {
         assert_eq!(found.len(), 1);
         mount.unmount().unwrap();
     }
+}
+
+#[test]
+fn what_is_frozen_cannot_be_written_until_it_is_thawed() {
+    on_each_driver(|driver| {
+        let bench = Bench::new(driver);
+        let base = bench.layer(None, &[file("f", "x")]);
+        let id = CacheId::random();
+        let writable = bench.driver.writable().unwrap();
+        writable.create(&id, Some(&base.id), b"").unwrap();
+        let target = mount_point(&bench);
+        let mount = bench
+            .driver
+            .mount(&MountRequest::writable(&id, &target))
+            .unwrap();
+        let open = fs::File::create(target.join("open")).unwrap();
+        set_read_only(&target, true).unwrap_err();
+        drop(open);
+        set_read_only(&target, true).unwrap();
+        fs::write(target.join("f"), "y").unwrap_err();
+        assert!(bench.driver.mounts().unwrap()[0].read_only);
+        set_read_only(&target, false).unwrap();
+        fs::write(target.join("f"), "y").unwrap();
+        mount.unmount().unwrap();
+    });
 }
