@@ -20,7 +20,7 @@ use crate::load::{Choice, rename};
 use crate::oci::Platform;
 use crate::save::{adjusted, check, dropped_signatures, label};
 use crate::sink::{self, ImageSink};
-use crate::source::{Ask, Description, SourceImage};
+use crate::source::{Ask, Description, SourceImage, SourceIndex};
 use crate::{
     CopiedImage, DockerLayout, Format, Input, LayerCompression, SaveOptions, Target, WriteError,
     report,
@@ -38,6 +38,9 @@ pub struct CopyOptions {
     /// Only images for this platform, and of each image for several that one; this machine's
     /// where there are several and nothing is said.
     pub platform: Option<Platform>,
+    /// Of an image for several platforms, copies the images for all of them and the index that
+    /// lists them. Nothing else than usual where `platform` is given.
+    pub all_platforms: bool,
     /// The name of the copy, instead of those that the source gives; for one image.
     pub name: Option<Reference>,
     /// What an index of the OCI calls the copy instead, where that is no name of an image: a tag
@@ -110,12 +113,14 @@ pub fn copy(
         images: &options.images,
         entry: entry.as_deref(),
         platform: options.platform.as_ref(),
+        all_platforms: options.all_platforms,
         observer,
     };
     let (mut described, opener) = source.describe(&mut spool, &ask)?;
     warnings.extend(described.take_warnings());
     let Description {
         mut images,
+        mut indexes,
         cut_off,
         ..
     } = described;
@@ -124,22 +129,29 @@ pub fn copy(
         images: &options.images,
         platform: options.platform.as_ref(),
     };
-    choice.apply(&mut images)?;
-    if options.index_name.is_some() {
-        for image in &mut images {
-            image.names.clear();
-        }
+    choice.apply_to(&mut images, &mut indexes)?;
+    if !indexes.is_empty() && !output.format.takes_indexes() {
+        return Err(WriteError::NoIndexes.into());
     }
-    rename(&mut images, options.name.as_ref(), &options.tags)?;
-    share_names(&mut images, &mut warnings);
-    check(&labels(&images), output)?;
+    if options.index_name.is_some() {
+        images.iter_mut().for_each(|image| image.names.clear());
+        indexes.iter_mut().for_each(|index| index.names.clear());
+    }
+    rename(
+        &mut images,
+        &mut indexes,
+        options.name.as_ref(),
+        &options.tags,
+    )?;
+    share_names(&mut images, &mut indexes, &mut warnings);
+    check(&labels(&images, &indexes), output)?;
     let signed = images.iter().map(|image| (&image.id, &image.extra));
     warnings.extend(dropped_signatures(signed, output.format));
     for message in &warnings {
         observer.event(&Event::Warning { message });
     }
     let told = warnings.len();
-    let plan = Plan::new(&images, cut_off, output)?;
+    let plan = Plan::new(&images, indexes, cut_off, output)?;
     spool.keep(&plan);
     let order = sink.begin(plan.images())?;
     let work = layers::Work {
@@ -155,6 +167,9 @@ pub fn copy(
     for image in plan.images() {
         sink.put_image(image)?;
     }
+    for index in plan.indexes() {
+        sink.put_index(index)?;
+    }
     if observer.cancelled() {
         return Err(CopyError::Cancelled);
     }
@@ -165,7 +180,12 @@ pub fn copy(
     }
     let seconds = since.elapsed().as_secs_f64();
     Ok(CopyReport {
-        images: report::images(plan.images(), &written, outcome.manifests, seconds),
+        images: report::images(
+            (plan.images(), plan.indexes()),
+            &written,
+            outcome.manifests,
+            seconds,
+        ),
         bytes: outcome.bytes,
         warnings,
     })
@@ -195,12 +215,19 @@ fn finish(
     })
 }
 
-/// Of several images with one name the last has it, as when they are loaded.
-fn share_names(images: &mut [SourceImage], warnings: &mut Vec<String>) {
+/// Of several images with one name the last has it, as when they are loaded; indexes come last.
+fn share_names(
+    images: &mut [SourceImage],
+    indexes: &mut [SourceIndex],
+    warnings: &mut Vec<String>,
+) {
     let mut owners: HashMap<Reference, ImageId> = HashMap::new();
-    for image in images.iter_mut().rev() {
-        let id = image.id;
-        image.names.retain(|name| {
+    let indexes = indexes.iter_mut().rev();
+    let indexes = indexes.map(|index| (index.id, &mut index.names));
+    let images = images.iter_mut().rev();
+    let images = images.map(|image| (image.id, &mut image.names));
+    for (id, names) in indexes.chain(images) {
+        names.retain(|name| {
             let owner = *owners.entry(name.clone()).or_insert(id);
             if owner != id {
                 let name = name.familiar();
@@ -211,8 +238,13 @@ fn share_names(images: &mut [SourceImage], warnings: &mut Vec<String>) {
     }
 }
 
-fn labels(images: &[SourceImage]) -> Vec<String> {
+fn labels(images: &[SourceImage], indexes: &[SourceIndex]) -> Vec<String> {
     let mut seen = BTreeSet::new();
-    let images = images.iter().filter(|image| seen.insert(image.id));
-    images.map(|image| label(&image.names, &image.id)).collect()
+    let own = images.iter().filter(|image| {
+        let in_index = indexes.iter().any(|index| index.has(&image.id));
+        (!in_index || !image.names.is_empty()) && seen.insert(image.id)
+    });
+    let own = own.map(|image| label(&image.names, &image.id));
+    let indexes = indexes.iter().map(|index| label(&index.names, &index.id));
+    own.chain(indexes).collect()
 }

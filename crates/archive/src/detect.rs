@@ -44,6 +44,10 @@ pub(crate) fn describe(
         return oci::read::describe(contents, ask);
     }
     match held(contents)? {
+        // Its manifest.json knows no platforms.
+        Held::DockerArchive if ask.whole() && oci::read::lists_indexes(contents) => {
+            oci::read::describe(contents, ask)
+        }
         Held::DockerArchive => docker_archive::describe(contents),
         Held::DockerDir => docker_dir::read::describe(contents, ask),
         Held::Oci => oci::read::describe(contents, ask),

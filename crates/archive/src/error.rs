@@ -516,6 +516,19 @@ pub enum SelectError {
         /// The names with their tags.
         tags: Vec<String>,
     },
+    /// Nothing is for the platform.
+    #[error(
+        "{image} is not for {wanted}; there is: {}",
+        crate::error::join(available)
+    )]
+    NoPlatform {
+        /// The image or the index.
+        image: ImageId,
+        /// What was asked for, or this machine's.
+        wanted: Box<Platform>,
+        /// What there is.
+        available: Vec<String>,
+    },
     /// The layers of an image cannot be held.
     #[error(transparent)]
     Retain(#[from] RetainError),
@@ -572,6 +585,9 @@ pub enum SaveError {
         /// The format.
         format: Format,
     },
+    /// What was asked for is not there, or not for the platform.
+    #[error(transparent)]
+    Select(#[from] SelectError),
     /// A layer is damaged or cannot be read.
     #[error("cannot read layer {layer}")]
     Layer {
@@ -606,6 +622,25 @@ pub enum SaveError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WriteError {
+    /// The format has no place for an image for several platforms.
+    #[error("this format holds no indexes: choose a platform, or write an OCI layout")]
+    NoIndexes,
+    /// What is to be an index is none.
+    #[error("{index} cannot be written as an index")]
+    Index {
+        /// Its digest.
+        index: ImageId,
+        /// What is wrong with it.
+        source: crate::oci::DocumentError,
+    },
+    /// An image of an index was not added.
+    #[error("index {index} needs image {image}, which was not added")]
+    MemberMissing {
+        /// The index.
+        index: ImageId,
+        /// The image.
+        image: ImageId,
+    },
     /// The archive was closed before.
     #[error("the archive is closed: nothing can be added")]
     Closed,

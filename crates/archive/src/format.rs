@@ -66,6 +66,11 @@ impl Format {
         matches!(self, Format::OciDir | Format::DockerDir)
     }
 
+    /// True for what holds images for several platforms behind one name.
+    pub fn takes_indexes(self) -> bool {
+        matches!(self, Format::OciArchive | Format::OciDir)
+    }
+
     /// True for what holds any number of images.
     pub fn takes_several(self) -> bool {
         self != Format::DockerDir

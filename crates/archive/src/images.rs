@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use lith_store::{DiffId, ImageId, Reference};
+use lith_store::{DiffId, Digest, ImageId, Reference};
 
 use crate::WriteError;
 use crate::compress::Written;
@@ -32,6 +32,28 @@ pub struct ArchiveImage {
     pub signatures: BTreeMap<String, Vec<u8>>,
 }
 
+/// An image for several platforms to be added to an output.
+#[derive(Debug, Clone, Default)]
+pub struct ArchiveIndex {
+    /// The index, byte for byte; written again where it lists what is written.
+    pub document: Vec<u8>,
+    /// Names with tags.
+    pub names: Vec<Reference>,
+    /// What an index of a layout calls it beside its names, where that is no name of an image.
+    pub index_name: Option<String>,
+    /// The images by the digests of their manifests as the index lists them.
+    pub members: Vec<(Digest, ImageId)>,
+    /// What it lists beside images: manifests, indexes, attestations with what they are made of.
+    pub blobs: BTreeMap<Digest, Vec<u8>>,
+}
+
+impl ArchiveIndex {
+    /// The digest of the document.
+    pub(crate) fn id(&self) -> ImageId {
+        ImageId::of_bytes(&self.document)
+    }
+}
+
 /// Books for a writer that several threads use.
 pub(crate) struct Books {
     state: Mutex<State>,
@@ -53,6 +75,7 @@ pub(crate) struct Contents {
     layers: HashMap<DiffId, Option<Written>>,
     /// In the order in which they were added.
     pub(crate) images: Vec<Added>,
+    pub(crate) indexes: Vec<ArchiveIndex>,
     by_id: HashMap<ImageId, usize>,
     owners: HashMap<Reference, ImageId>,
 }
@@ -132,6 +155,11 @@ impl Books {
         let (id, facts) = read(image)?;
         open(&mut self.lock())?.add(id, image, facts)?;
         Ok(id)
+    }
+
+    /// Adds an index, all of whose images have been added.
+    pub(crate) fn add_index(&self, index: &ArchiveIndex) -> Result<(), WriteError> {
+        open(&mut self.lock())?.add_index(index)
     }
 
     /// Ends the work and says what was added.
@@ -238,6 +266,41 @@ impl Contents {
             }
         }
         Ok(())
+    }
+
+    fn add_index(&mut self, index: &ArchiveIndex) -> Result<(), WriteError> {
+        let id = index.id();
+        self.check_names(id, &index.names)?;
+        let added = |(_, image): &&(Digest, ImageId)| self.by_id.contains_key(image);
+        if let Some((_, image)) = index.members.iter().find(|member| !added(member)) {
+            let image = *image;
+            return Err(WriteError::MemberMissing { index: id, image });
+        }
+        let names = index.names.iter();
+        self.owners.extend(names.map(|name| (name.clone(), id)));
+        match self.indexes.iter_mut().find(|there| there.id() == id) {
+            None => self.indexes.push(index.clone()),
+            Some(there) => {
+                let new = index.names.iter();
+                let new: Vec<Reference> = new
+                    .filter(|name| !there.names.contains(name))
+                    .cloned()
+                    .collect();
+                there.names.extend(new);
+            }
+        }
+        Ok(())
+    }
+
+    /// True when an image has no name of its own and is part of an index.
+    pub(crate) fn is_only_member(&self, added: &Added) -> bool {
+        let has = |index: &ArchiveIndex| {
+            let mut members = index.members.iter();
+            members.any(|(_, image)| *image == added.id)
+        };
+        added.image.names.is_empty()
+            && added.image.index_name.is_none()
+            && self.indexes.iter().any(has)
     }
 
     fn check_names(&self, id: ImageId, names: &[Reference]) -> Result<(), WriteError> {

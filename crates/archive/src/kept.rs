@@ -43,6 +43,8 @@ pub enum Because {
     Layers(Vec<LayerId>, u64),
     /// Living sessions hold it: a load or a save at work, say.
     Sessions(Vec<SessionId>),
+    /// Indexes have the image.
+    Indexes(Vec<ImageId>),
     /// Images that stay were built on the image.
     Parent(Vec<ImageId>),
     /// Whoever made the layer said that it is to be kept.
@@ -75,6 +77,7 @@ impl Because {
             Self::Images(..) => "images",
             Self::Layers(..) => "layers",
             Self::Sessions(_) => "sessions",
+            Self::Indexes(_) => "indexes",
             Self::Parent(_) => "parent",
             Self::Owner => "owner",
         }
@@ -89,7 +92,9 @@ impl Because {
             Self::Named(names) => all(names, Reference::familiar),
             Self::Mounted(places) => all(places, |place| place.to_string_lossy().into_owned()),
             Self::Written(layers) => layers.clone(),
-            Self::Images(images, _) | Self::Parent(images) => all(images, ImageId::to_string),
+            Self::Images(images, _) | Self::Indexes(images) | Self::Parent(images) => {
+                all(images, ImageId::to_string)
+            }
             Self::Layers(layers, _) => all(layers, ids::text),
             Self::Sessions(sessions) => all(sessions, SessionId::to_string),
             Self::Owner => Vec::new(),
@@ -118,6 +123,7 @@ impl fmt::Display for Because {
             Self::Images(..) => write!(f, "needed by image {by}"),
             Self::Layers(..) => write!(f, "below layer {by}"),
             Self::Sessions(_) => write!(f, "held by session {by}"),
+            Self::Indexes(_) => write!(f, "part of index {by}"),
             Self::Parent(_) => write!(f, "image {by} was built on it"),
             Self::Owner => f.write_str("its owner keeps it"),
         }

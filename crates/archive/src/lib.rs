@@ -78,7 +78,7 @@ pub use engines::{Daemon, DaemonImport};
 pub use error::{ConfigError, LoadError, RemoveError, SaveError, SelectError, WriteError};
 pub use folder::FolderError;
 pub use format::{DockerLayout, Format, ParseFormatError, ParseLayoutError, Target};
-pub use images::ArchiveImage;
+pub use images::{ArchiveImage, ArchiveIndex};
 pub use input::{Defaults, Input};
 pub use kept::{Because, Item, Kept};
 pub use list::{ListedImage, ListedLayer, Listing, list};
@@ -91,6 +91,9 @@ pub use prune::{PruneOptions, PruneReport, PrunedImage, PrunedLayer, prune};
 pub use remove::{RemoveOptions, RemoveReport, remove, untag};
 pub use report::CopiedImage;
 pub use save::{SaveOptions, SaveReport, save};
-pub use select::{Resolved, SelectedImage, Selection, resolve, resolve_one, select, select_single};
+pub use select::platform::pick;
+pub use select::{
+    Resolved, SelectedImage, SelectedIndex, Selection, resolve, resolve_one, select, select_single,
+};
 pub use tree::{Forest, Totals, TreeImage, TreeLayer, tree};
 pub use writable::{WritableImage, create_writable, writable_images};

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::input::Opened;
 use crate::load::Choice;
 use crate::members;
-use crate::source::{Ask, PassingLayers, SourceImage, SourceLayer, Taken, Ticket};
+use crate::source::{Ask, PassingLayers, SourceImage, SourceIndex, SourceLayer, Taken, Ticket};
 use crate::{Input, LoadError, LoadOptions};
 
 /// An image of an archive.
@@ -25,6 +25,9 @@ pub struct ListedImage {
     pub platform: Option<String>,
     /// The digest of its manifest, when it comes with one.
     pub digest: Option<Digest>,
+    /// The index that would have it, with the names that stand for that, where all platforms are
+    /// asked for.
+    pub index: Option<Digest>,
     /// Its layers, bottom first.
     pub layers: Vec<ListedLayer>,
 }
@@ -68,29 +71,39 @@ pub fn list(
         images: &options.images,
         entry: entry.as_deref(),
         platform: options.platform.as_ref(),
+        all_platforms: options.all_platforms,
         observer,
     };
     let mut counter = Counter { observer, taken: 0 };
     let (described, _) = source.describe(&mut counter, &ask)?;
-    let mut images = described.images;
+    let (mut images, mut indexes) = (described.images, described.indexes);
     let choice = Choice {
         one: one.as_ref(),
         images: &options.images,
         platform: options.platform.as_ref(),
     };
-    choice.apply(&mut images)?;
+    choice.apply_to(&mut images, &mut indexes)?;
     for message in &described.warnings {
         observer.event(&Event::Warning { message });
     }
     Ok(Listing {
-        images: images.into_iter().map(listed).collect(),
+        images: images
+            .into_iter()
+            .map(|image| listed(image, &indexes))
+            .collect(),
         warnings: described.warnings,
     })
 }
 
-fn listed(image: SourceImage) -> ListedImage {
+fn listed(mut image: SourceImage, indexes: &[SourceIndex]) -> ListedImage {
+    let mut index = None;
+    for one in indexes.iter().filter(|index| index.has(&image.id)) {
+        index.get_or_insert(*one.id.digest());
+        image.names.extend(one.names.iter().cloned());
+    }
     ListedImage {
         id: image.id,
+        index,
         platform: image.platform().map(|platform| platform.to_string()),
         digest: image.manifest.map(|manifest| manifest.digest),
         layers: image.layers.iter().map(layer).collect(),

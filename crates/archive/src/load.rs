@@ -13,12 +13,12 @@ mod work;
 use std::time::Instant;
 
 use lith_graph::{Event, Graph, Observer};
-use lith_store::{EventKind, ImageRecord, NewImage, Reference, Session};
+use lith_store::{EventKind, ImageId, ImageIndex, ImageRecord, NewImage, Reference, Session};
 
 use crate::events;
 use crate::input::Opened;
 use crate::oci::Platform;
-use crate::source::{Ask, Description, SourceImage};
+use crate::source::{Ask, Description, SourceImage, SourceIndex};
 use crate::{Input, LoadError};
 pub(crate) use choose::is_called;
 pub(crate) use choose::{Choice, rename};
@@ -41,6 +41,9 @@ pub struct LoadOptions {
     /// Only images for this platform, and of each image for several that one; this machine's
     /// where there are several and nothing is said.
     pub platform: Option<Platform>,
+    /// Of an image for several platforms, loads the images for all of them, and the name points
+    /// to the index that lists them. Nothing else than usual where `platform` is given.
+    pub all_platforms: bool,
     /// Leaves names alone that point to other images already.
     pub no_clobber: bool,
 }
@@ -109,20 +112,23 @@ impl Work<'_> {
             images: &self.options.images,
             entry: entry.as_deref(),
             platform: self.options.platform.as_ref(),
+            all_platforms: self.options.all_platforms,
             observer,
         };
         let (mut described, opener) = source.describe(&mut passing, &ask)?;
         let mut warnings = described.take_warnings();
         let Description {
             mut images,
+            mut indexes,
             cut_off,
             ..
         } = described;
         for message in &warnings {
             observer.event(&Event::Warning { message });
         }
-        choice.apply(&mut images)?;
-        rename(&mut images, self.options.name.as_ref(), &self.options.tags)?;
+        choice.apply_to(&mut images, &mut indexes)?;
+        let (name, tags) = (self.options.name.as_ref(), &self.options.tags);
+        rename(&mut images, &mut indexes, name, tags)?;
         let passage = passing.finish()?;
         let mut placer = Placer::new(graph, session, observer, &*opener, passage, cut_off);
         let stacks = placer.place(&images)?;
@@ -130,6 +136,9 @@ impl Work<'_> {
         let mut new = Vec::with_capacity(images.len());
         for (image, stack) in images.into_iter().zip(&stacks) {
             new.push(self.new_image(image, stack, &mut warnings)?);
+        }
+        for index in indexes {
+            new.push(self.new_index(index, &new, &mut warnings)?);
         }
         if observer.cancelled() {
             return Err(LoadError::Cancelled);
@@ -148,19 +157,7 @@ impl Work<'_> {
         stack: &Stack,
         warnings: &mut Vec<String>,
     ) -> Result<NewImage, LoadError> {
-        let mut names = image.names;
-        if self.options.no_clobber {
-            let mut free = Vec::with_capacity(names.len());
-            for name in names {
-                match self.graph.store().name(&name)? {
-                    Some(other) if other != image.id => {
-                        warnings.push(format!("{} still points to {other}", name.familiar()));
-                    }
-                    _ => free.push(name),
-                }
-            }
-            names = free;
-        }
+        let names = self.free(image.names, &image.id, warnings)?;
         let record = ImageRecord {
             id: image.id,
             config: image.config,
@@ -173,8 +170,68 @@ impl Work<'_> {
             variant: image.facts.variant,
             size: stack.size,
             extra: image.extra,
+            index: None,
         };
         Ok(NewImage { record, names })
+    }
+
+    fn new_index(
+        &self,
+        index: SourceIndex,
+        images: &[NewImage],
+        warnings: &mut Vec<String>,
+    ) -> Result<NewImage, LoadError> {
+        let names = self.free(index.names, &index.id, warnings)?;
+        let is_member = |image: &&NewImage| {
+            let mut members = index.members.iter();
+            members.any(|member| member.image == image.record.id)
+        };
+        let members: Vec<&ImageRecord> = images
+            .iter()
+            .filter(is_member)
+            .map(|image| &image.record)
+            .collect();
+        let blobs = index.blobs.into_iter();
+        let record = ImageRecord {
+            id: index.id,
+            config: Vec::new(),
+            manifest: None,
+            layers: Vec::new(),
+            parent: None,
+            created: members.iter().find_map(|member| member.created.clone()),
+            architecture: None,
+            os: None,
+            variant: None,
+            size: members.iter().map(|member| member.size).sum(),
+            extra: blobs.map(|(digest, bytes)| (digest.hex(), bytes)).collect(),
+            index: Some(ImageIndex {
+                document: index.document,
+                members: index.members,
+            }),
+        };
+        Ok(NewImage { record, names })
+    }
+
+    /// The names that may point to `id`, all but those that are taken where these are to stay.
+    fn free(
+        &self,
+        names: Vec<Reference>,
+        id: &ImageId,
+        warnings: &mut Vec<String>,
+    ) -> Result<Vec<Reference>, LoadError> {
+        if !self.options.no_clobber {
+            return Ok(names);
+        }
+        let mut free = Vec::with_capacity(names.len());
+        for name in names {
+            match self.graph.store().name(&name)? {
+                Some(other) if other != *id => {
+                    warnings.push(format!("{} still points to {other}", name.familiar()));
+                }
+                _ => free.push(name),
+            }
+        }
+        Ok(free)
     }
 }
 

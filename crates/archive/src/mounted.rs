@@ -112,11 +112,11 @@ fn candidates(graph: &Graph, layer: &LayerId, target: &str) -> Result<Vec<ImageI
     Ok(images)
 }
 
-/// Where one of these mounts may show the image.
-pub(crate) fn places(mounts: &[MountedImage], image: &ImageId) -> Vec<PathBuf> {
+/// Where one of these mounts may show one of the images.
+pub(crate) fn places(mounts: &[MountedImage], images: &[&ImageId]) -> Vec<PathBuf> {
     mounts
         .iter()
-        .filter(|mount| mount.candidates.contains(image))
+        .filter(|mount| images.iter().any(|image| mount.candidates.contains(image)))
         .map(|mount| mount.target.clone())
         .collect()
 }

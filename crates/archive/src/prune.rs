@@ -177,9 +177,19 @@ impl Pruning<'_> {
             }
         }
         match self.taking.image(&image.id, false)? {
-            TakenImage::Gone(layers) => {
+            TakenImage::Gone(removed) => {
                 self.report.add_image(gone);
-                Ok(layers)
+                let members = removed.images.iter().filter(|id| **id != image.id);
+                for id in members {
+                    let planned = plan.images.iter().find(|planned| planned.id == *id);
+                    self.report
+                        .add_image(planned.cloned().unwrap_or(PrunedImage {
+                            id: *id,
+                            names: Vec::new(),
+                            disk: 0,
+                        }));
+                }
+                Ok(removed.layers)
             }
             TakenImage::Stays(because) => {
                 self.taking.name_again(&gone.names, &image.id)?;
@@ -202,12 +212,12 @@ impl Pruning<'_> {
             if !sessions.is_empty() {
                 return Ok(Some(Because::Sessions(sessions)));
             }
-            let places = mounted::places(&mounted::mounts(graph)?, &image.id);
+            let places = mounted::places(&mounted::mounts(graph)?, &[&image.id]);
             if !places.is_empty() {
                 return Ok(Some(Because::Mounted(places)));
             }
             let written = writable::writable_images(graph)?;
-            let written = writable::over_image(&written, &image.id);
+            let written = writable::over_images(&written, &[&image.id]);
             if !written.is_empty() {
                 return Ok(Some(Because::Written(written)));
             }

@@ -129,22 +129,48 @@ fn plan(
     let mounts = mounted::mounts(graph)?;
     let written = writable::writable_images(graph)?;
     for (id, names) in by_image(&plan) {
+        let indexes = store.indexes_of(&id)?;
+        if names.is_none() && !indexes.is_empty() {
+            return Err(RemoveError::InIndex {
+                image: id,
+                indexes: called(store, &indexes)?,
+            });
+        }
         let all = store.names_of(&id)?;
         if names.is_none() && all.len() > 1 {
             let names = all.iter().map(Reference::familiar).collect();
             return Err(RemoveError::SeveralNames { image: id, names });
         }
         let goes = names.is_none_or(|names| all.iter().all(|name| names.contains(name)));
-        let places = mounted::places(&mounts, &id);
+        let members = store.members_of(&id)?;
+        let shown: Vec<&ImageId> = members
+            .iter()
+            .map(|member| &member.image)
+            .chain([&id])
+            .collect();
+        let places = mounted::places(&mounts, &shown);
         if goes && !places.is_empty() {
             return Err(RemoveError::Mounted { image: id, places });
         }
-        let layers = writable::over_image(&written, &id);
+        let layers = writable::over_images(&written, &shown);
         if goes && !layers.is_empty() {
             return Err(RemoveError::Written { image: id, layers });
         }
     }
     Ok(plan)
+}
+
+/// The names of images, or their IDs where they have none.
+fn called(store: &Store, images: &[ImageId]) -> Result<Vec<String>, RemoveError> {
+    let mut called = Vec::new();
+    for image in images {
+        let names = store.names_of(image)?;
+        match names.is_empty() {
+            true => called.push(image.to_string()),
+            false => called.extend(names.iter().map(Reference::familiar)),
+        }
+    }
+    Ok(called)
 }
 
 /// The names that are to go of each image; none where the image itself was asked for.
@@ -255,9 +281,9 @@ impl Removal<'_> {
             }
         }
         match self.taking.image(&found.id, true)? {
-            TakenImage::Gone(layers) => {
-                self.report.deleted.push(found.id);
-                Ok(layers)
+            TakenImage::Gone(removed) => {
+                self.report.deleted.extend(removed.images);
+                Ok(removed.layers)
             }
             TakenImage::Stays(because) => {
                 self.keep(Kept::image(found.id, because));

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use lith_store::{DiffId, Digest, ImageId, Reference};
 use serde::Serialize;
 
-use crate::{ArchiveImage, LoadedImage, config};
+use crate::{ArchiveImage, ArchiveIndex, LoadedImage, config};
 
 /// One image that was saved or copied.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -19,6 +19,8 @@ pub struct CopiedImage {
     pub names: Vec<Reference>,
     /// The digest of its manifest there; none in formats without manifests.
     pub digest: Option<Digest>,
+    /// Its images, where it is an index: they stand before it in the list.
+    pub members: Vec<ImageId>,
     /// How many layers it has.
     pub layers: usize,
     /// Bytes of its layers as they were written, without those that came with an earlier image.
@@ -35,6 +37,7 @@ impl From<LoadedImage> for CopiedImage {
             id: loaded.id,
             names: loaded.names,
             digest: None,
+            members: loaded.members,
             layers: loaded.layers_new + loaded.layers_reused,
             bytes: loaded.bytes,
             seconds: loaded.seconds,
@@ -42,9 +45,10 @@ impl From<LoadedImage> for CopiedImage {
     }
 }
 
-/// Reports on images, each once; `written` has the bytes of each layer that was written.
+/// Reports on images, each once, and on the indexes behind them; `written` has the bytes of each
+/// layer that was written.
 pub(crate) fn images(
-    images: &[ArchiveImage],
+    (images, indexes): (&[ArchiveImage], &[ArchiveIndex]),
     written: &HashMap<DiffId, u64>,
     manifests: Vec<(ImageId, Digest)>,
     seconds: f64,
@@ -66,6 +70,7 @@ pub(crate) fn images(
                     id,
                     names: Vec::new(),
                     digest: manifests.get(&id).copied(),
+                    members: Vec::new(),
                     bytes: new.filter_map(|diff_id| written.get(diff_id)).sum(),
                     layers: layers.len(),
                     seconds: 0.0,
@@ -81,6 +86,18 @@ pub(crate) fn images(
                 report.names.push(name.clone());
             }
         }
+    }
+    for index in indexes {
+        let id = index.id();
+        all.push(CopiedImage {
+            id,
+            names: index.names.clone(),
+            digest: manifests.get(&id).copied(),
+            members: index.members.iter().map(|(_, image)| *image).collect(),
+            layers: 0,
+            bytes: 0,
+            seconds: 0.0,
+        });
     }
     if let Some(first) = all.first_mut() {
         first.seconds = seconds;

@@ -1,11 +1,15 @@
 //! Saving: images out of the store, in any format.
 
+mod chosen;
+
 use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
 
 use lith_graph::compression::Compression;
 use lith_graph::{Event, Graph, Metered, Observer};
-use lith_store::{DiffId, EventKind, ImageId, LayerId, LayerRecord, Reference};
+use lith_store::{
+    DiffId, Digest, EventKind, ImageId, ImageRecord, LayerId, LayerRecord, Reference,
+};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -13,13 +17,13 @@ use crate::compress::{Layer, Written};
 use crate::docker_archive::LAYER_SOURCES;
 use crate::events;
 use crate::json;
-use crate::oci::{Document, Manifest};
-use crate::select::SelectedImage;
+use crate::oci::{Document, Manifest, Platform};
 use crate::sink::{self, ImageSink};
 use crate::{
-    ArchiveImage, CopiedImage, DockerLayout, Format, LayerCompression, SaveError, Selection,
-    Target, WriteError, report,
+    ArchiveImage, ArchiveIndex, CopiedImage, DockerLayout, Format, LayerCompression, SaveError,
+    SelectedImage, Selection, Target, WriteError, report,
 };
+use chosen::Chosen;
 
 /// How to save.
 #[derive(Debug, Clone, Default)]
@@ -40,6 +44,9 @@ pub struct SaveOptions {
     pub compression: Option<LayerCompression>,
     /// How a docker-archive is laid out.
     pub docker_layout: DockerLayout,
+    /// Of images for several platforms, writes only the image for this one. Formats that hold no
+    /// indexes get this machine's when nothing is said.
+    pub platform: Option<Platform>,
 }
 
 /// What a save has done.
@@ -73,10 +80,18 @@ pub fn save(
     observer: &dyn Observer,
 ) -> Result<SaveReport, SaveError> {
     let since = Instant::now();
-    let images = renamed(selection.images(), options)?;
-    let labels = images.iter();
-    let labels = labels.map(|image| label(&image.names, &image.record.id));
-    check(&labels.collect::<Vec<_>>(), options)?;
+    let Chosen {
+        images,
+        indexes,
+        members,
+    } = Chosen::of(selection, options)?;
+    let named = images
+        .iter()
+        .filter(|image| !members.contains(&image.record.id));
+    let labels = named.map(|image| label(&image.names, &image.record.id));
+    let indexed = indexes.iter();
+    let indexed = indexed.map(|index| label(&index.names, &index.id()));
+    check(&labels.chain(indexed).collect::<Vec<_>>(), options)?;
     let mut warnings = Vec::new();
     let options = &adjusted(options, &mut warnings);
     let signed = images.iter();
@@ -86,6 +101,7 @@ pub fn save(
     let mut work = Work {
         graph,
         images: &images,
+        indexes: &indexes,
         options,
         observer,
         sink,
@@ -100,11 +116,15 @@ pub fn save(
         observer.event(&Event::Warning { message });
     }
     let saved = images.iter();
-    let saved = saved.map(|image| (&image.record.id, image.names.as_slice()));
+    let saved = saved.map(|image| (image.record.id, image.names.as_slice()));
+    let indexed = indexes.iter();
+    let indexed = indexed.map(|index| (index.id(), index.names.as_slice()));
+    let saved: Vec<(ImageId, &[Reference])> = saved.chain(indexed).collect();
+    let saved = saved.iter().map(|(id, names)| (id, *names));
     events::record(graph, EventKind::Save, saved);
     Ok(SaveReport {
         images: report::images(
-            &written,
+            (&written, &indexes),
             &layers,
             outcome.manifests,
             since.elapsed().as_secs_f64(),
@@ -170,49 +190,19 @@ impl SaveOptions {
     }
 }
 
-fn renamed(
-    images: &[SelectedImage],
-    options: &SaveOptions,
-) -> Result<Vec<SelectedImage>, SaveError> {
-    let mut images = images.to_vec();
-    if options.name.is_some() || options.index_name.is_some() {
-        for image in &mut images {
-            image.names.clear();
-        }
-    }
-    let tags = options.tags.iter().chain(&options.name);
-    let tags: Vec<Reference> = tags.cloned().collect();
-    if tags.is_empty() {
-        return Ok(images);
-    }
-    if let Some(tag) = tags
-        .iter()
-        .find(|tag| tag.tag().is_none() || tag.digest().is_some())
-    {
-        return Err(SaveError::NotATag {
-            name: tag.to_string(),
-        });
-    }
-    match &mut images[..] {
-        [image] => {
-            let own = image.names.iter().filter(|name| !tags.contains(name));
-            let own: Vec<Reference> = own.cloned().collect();
-            image.names = tags;
-            image.names.extend(own);
-        }
-        images => {
-            return Err(SaveError::TagsNeedOneImage {
-                images: images.len(),
-            });
-        }
-    }
-    Ok(images)
+/// The digest by which an index lists an image.
+fn listed<'a>(index: &'a ArchiveIndex, image: &ImageId) -> Option<&'a Digest> {
+    let mut members = index.members.iter();
+    members
+        .find(|(_, member)| member == image)
+        .map(|(manifest, _)| manifest)
 }
 
 /// A save that is under way.
 struct Work<'a> {
     graph: &'a Graph,
     images: &'a [SelectedImage],
+    indexes: &'a [ArchiveIndex],
     options: &'a SaveOptions,
     observer: &'a dyn Observer,
     sink: Box<dyn ImageSink + 'a>,
@@ -248,6 +238,9 @@ impl Work<'_> {
             }
             self.sink.put_image(image)?;
         }
+        for index in self.indexes {
+            self.sink.put_index(index)?;
+        }
         Ok((images, layers))
     }
 
@@ -258,10 +251,24 @@ impl Work<'_> {
             names: image.names.clone(),
             parent: record.parent,
             layer_sources: layer_sources(&record.id, &record.extra, self.options.usual())?,
-            manifest: record.manifest.clone(),
-            index_name: self.options.index_name.clone(),
+            manifest: self.manifest(record),
+            index_name: match self.is_member(&record.id) {
+                true => None,
+                false => self.options.index_name.clone(),
+            },
             signatures: signatures(&record.extra),
         })
+    }
+
+    fn is_member(&self, id: &ImageId) -> bool {
+        self.indexes.iter().any(|index| listed(index, id).is_some())
+    }
+
+    /// The manifest of an image: the one that its index lists, or else the one it came with.
+    fn manifest(&self, record: &ImageRecord) -> Option<Vec<u8>> {
+        let indexes = self.indexes.iter();
+        let mut indexes = indexes.filter_map(|index| index.blobs.get(listed(index, &record.id)?));
+        indexes.next().or(record.manifest.as_ref()).cloned()
     }
 
     /// All layers in order of their first use, and what is to be done with each.

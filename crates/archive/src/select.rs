@@ -1,5 +1,6 @@
 //! Which images: names and IDs as people write them.
 
+pub(crate) mod platform;
 mod similar;
 
 use std::fmt;
@@ -7,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use lith_graph::Graph;
 use lith_store::{
-    Digest, ImageId, ImageRecord, ImageSummary, ParseReferenceError, Reference, RetainError,
-    Session, Store,
+    Digest, ImageId, ImageRecord, ImageSummary, IndexMember, ParseReferenceError, Reference,
+    RetainError, Session, Store,
 };
 
 use crate::{RemoveError, SelectError};
@@ -19,6 +20,7 @@ use crate::{RemoveError, SelectError};
 pub struct Selection {
     graph: Graph,
     images: Vec<SelectedImage>,
+    indexes: Vec<SelectedIndex>,
     staging: PathBuf,
     hold: Option<Session>,
 }
@@ -33,10 +35,41 @@ pub struct SelectedImage {
     pub names: Vec<Reference>,
 }
 
+/// An index that was asked for: an image for several platforms.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct SelectedIndex {
+    /// The index with its documents.
+    pub record: ImageRecord,
+    /// The names it was asked by; none when it was asked by ID or digest.
+    pub names: Vec<Reference>,
+    /// Its images, in its order, each once.
+    pub images: Vec<ImageRecord>,
+}
+
+impl SelectedIndex {
+    /// The images that the index has here, for which platforms.
+    pub(crate) fn members(&self) -> &[IndexMember] {
+        let index = self.record.index.as_ref();
+        index.map_or(&[], |index| &index.members)
+    }
+}
+
 impl Selection {
     /// The images in the order asked, each once.
     pub fn images(&self) -> &[SelectedImage] {
         &self.images
+    }
+
+    /// The indexes in the order asked, each once.
+    pub fn indexes(&self) -> &[SelectedIndex] {
+        &self.indexes
+    }
+
+    /// All images that are held, those of indexes included.
+    fn held(&self) -> impl Iterator<Item = &ImageRecord> {
+        let images = self.images.iter().map(|image| &image.record);
+        images.chain(self.indexes.iter().flat_map(|index| &index.images))
     }
 
     /// A folder of the store's staging that is there for as long as this lives.
@@ -50,9 +83,9 @@ impl Selection {
         hold.end()?;
         let store = self.graph.store();
         let mut freed = Vec::new();
-        for image in &self.images {
-            if !store.has_image(&image.record.id)? {
-                freed.extend(image.record.layers.iter().rev());
+        for record in self.held() {
+            if !store.has_image(&record.id)? {
+                freed.extend(record.layers.iter().rev());
             }
         }
         if freed.is_empty() {
@@ -81,6 +114,7 @@ impl fmt::Debug for Selection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Selection")
             .field("images", &self.images)
+            .field("indexes", &self.indexes)
             .finish_non_exhaustive()
     }
 }
@@ -134,38 +168,88 @@ fn select_with(
     resolve: impl Fn(&Store, &str) -> Result<Vec<Resolved>, SelectError>,
 ) -> Result<Selection, SelectError> {
     let store = graph.store();
-    let session = store.begin_small()?;
+    let hold = store.begin_small()?;
     let mut selection = Selection {
         graph: graph.clone(),
         images: Vec::new(),
-        staging: session.dir().to_owned(),
+        indexes: Vec::new(),
+        staging: hold.dir().to_owned(),
         hold: None,
     };
-    let hold = selection.hold.insert(session);
-    let images = &mut selection.images;
-    for text in wanted {
-        for found in resolve(store, text)? {
-            let there = images.iter().position(|image| image.record.id == found.id);
-            let index = match there {
-                Some(index) => index,
-                None => {
+    let filled = selection.fill(&hold, wanted, resolve);
+    selection.hold = Some(hold);
+    filled.map(|()| selection)
+}
+
+impl Selection {
+    fn fill(
+        &mut self,
+        hold: &Session,
+        wanted: &[String],
+        resolve: impl Fn(&Store, &str) -> Result<Vec<Resolved>, SelectError>,
+    ) -> Result<(), SelectError> {
+        let graph = self.graph.clone();
+        let store = graph.store();
+        for text in wanted {
+            for found in resolve(store, text)? {
+                if self.names_of(&found.id).is_none() {
                     let record = held(store, hold, &found.id, text)?;
-                    images.push(SelectedImage {
-                        record,
-                        names: Vec::new(),
-                    });
-                    images.len() - 1
+                    self.add(store, hold, record, text)?;
                 }
-            };
-            let image = images.get_mut(index);
-            if let (Some(image), Some(name)) = (image, found.name)
-                && !image.names.contains(&name)
-            {
-                image.names.push(name);
+                if let (Some(name), Some(names)) = (found.name, self.names_of(&found.id))
+                    && !names.contains(&name)
+                {
+                    names.push(name);
+                }
             }
         }
+        Ok(())
     }
-    Ok(selection)
+
+    /// The names by which something that was selected was asked for.
+    fn names_of(&mut self, id: &ImageId) -> Option<&mut Vec<Reference>> {
+        let images = self.images.iter_mut();
+        let images = images.map(|image| (image.record.id, &mut image.names));
+        let indexes = self.indexes.iter_mut();
+        let indexes = indexes.map(|index| (index.record.id, &mut index.names));
+        let mut all = images.chain(indexes);
+        all.find(|(other, _)| other == id).map(|(_, names)| names)
+    }
+
+    /// Adds an image, or an index with its images.
+    fn add(
+        &mut self,
+        store: &Store,
+        hold: &Session,
+        record: ImageRecord,
+        wanted: &str,
+    ) -> Result<(), SelectError> {
+        let names = Vec::new();
+        match &record.index {
+            None => self.images.push(SelectedImage { record, names }),
+            Some(index) => {
+                let mut images: Vec<ImageRecord> = Vec::with_capacity(index.members.len());
+                for member in &index.members {
+                    if !images.iter().any(|image| image.id == member.image) {
+                        images.push(held(store, hold, &member.image, wanted)?);
+                    }
+                }
+                self.indexes.push(SelectedIndex {
+                    record,
+                    names,
+                    images,
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn gone(wanted: &str) -> SelectError {
+    SelectError::NotFound {
+        wanted: wanted.to_owned(),
+        similar: Vec::new(),
+    }
 }
 
 /// Reads an image and holds its layers.
@@ -175,15 +259,11 @@ fn held(
     id: &ImageId,
     wanted: &str,
 ) -> Result<ImageRecord, SelectError> {
-    let gone = || SelectError::NotFound {
-        wanted: wanted.to_owned(),
-        similar: Vec::new(),
-    };
-    let record = store.image(id)?.ok_or_else(gone)?;
+    let record = store.image(id)?.ok_or_else(|| gone(wanted))?;
     match store.retain(hold, &record.layers) {
         Ok(()) => Ok(record),
         // Removed in this moment, unless the image is still there and damaged.
-        Err(RetainError::Missing { .. }) if store.image(id)?.is_none() => Err(gone()),
+        Err(RetainError::Missing { .. }) if store.image(id)?.is_none() => Err(gone(wanted)),
         Err(error) => Err(error.into()),
     }
 }

@@ -17,8 +17,8 @@ use crate::images::Contents;
 use crate::oci::write::Outcome;
 use crate::tar_writer::TarWriter;
 use crate::{
-    ArchiveImage, DockerArchiveWriter, DockerLayout, Format, OciArchiveWriter, OciDirWriter,
-    SaveError, SaveOptions, Target, WriteError,
+    ArchiveImage, ArchiveIndex, DockerArchiveWriter, DockerLayout, Format, OciArchiveWriter,
+    OciDirWriter, SaveError, SaveOptions, Target, WriteError,
 };
 
 /// Takes images in some format: it hears of all images, then takes their layers, each once,
@@ -50,6 +50,12 @@ pub(crate) trait ImageSink: Send + Sync {
 
     /// Takes an image whose layers were put.
     fn put_image(&self, image: &ArchiveImage) -> Result<(), WriteError>;
+
+    /// Takes an index whose images were put.
+    fn put_index(&self, index: &ArchiveIndex) -> Result<(), WriteError> {
+        let _ = index;
+        Err(WriteError::NoIndexes)
+    }
 
     /// Completes what is written.
     fn finish(self: Box<Self>) -> Result<Outcome, WriteError>;
@@ -150,6 +156,10 @@ impl<W: Write + Send> ImageSink for OciArchiveWriter<W> {
         self.add_image(image).map(drop)
     }
 
+    fn put_index(&self, index: &ArchiveIndex) -> Result<(), WriteError> {
+        self.add_index(index)
+    }
+
     fn finish(self: Box<Self>) -> Result<Outcome, WriteError> {
         self.close_with().map(|(_, outcome)| outcome)
     }
@@ -180,6 +190,10 @@ impl ImageSink for OciDirWriter {
 
     fn put_image(&self, image: &ArchiveImage) -> Result<(), WriteError> {
         self.add_image(image).map(drop)
+    }
+
+    fn put_index(&self, index: &ArchiveIndex) -> Result<(), WriteError> {
+        self.add_index(index)
     }
 
     fn finish(self: Box<Self>) -> Result<Outcome, WriteError> {

@@ -9,7 +9,7 @@ use std::io::Read;
 use std::sync::Arc;
 
 use lith_graph::Observer;
-use lith_store::{DiffId, Digest, ImageId, Reference};
+use lith_store::{DiffId, Digest, ImageId, IndexMember, Reference};
 
 use crate::LoadError;
 use crate::config::ConfigFacts;
@@ -38,8 +38,17 @@ pub(crate) struct Ask<'a> {
     pub(crate) entry: Option<&'a str>,
     /// For which platform an image is to be where there are several; this machine's by default.
     pub(crate) platform: Option<&'a Platform>,
+    /// Wants indexes with the images for all platforms, where no platform is asked for.
+    pub(crate) all_platforms: bool,
     /// Says when waiting is to end.
     pub(crate) observer: &'a dyn Observer,
+}
+
+impl Ask<'_> {
+    /// True when indexes are wanted as a whole.
+    pub(crate) fn whole(&self) -> bool {
+        self.all_platforms && self.platform.is_none()
+    }
 }
 
 /// Opens layers of a source that was described.
@@ -85,6 +94,8 @@ pub(crate) struct LayerKey(pub(crate) usize);
 pub(crate) struct Description {
     /// Images in their order.
     pub(crate) images: Vec<SourceImage>,
+    /// Indexes that were asked for; their images are among the images.
+    pub(crate) indexes: Vec<SourceIndex>,
     /// What the user should know.
     pub(crate) warnings: Vec<String>,
     /// Where the input ended, when it ended without the mark that it should end with.
@@ -128,6 +139,32 @@ impl SourceImage {
         self.platform
             .clone()
             .or_else(|| Platform::of_config(&self.facts))
+    }
+}
+
+/// An index of a source.
+#[derive(Debug)]
+pub(crate) struct SourceIndex {
+    /// The digest of the document.
+    pub(crate) id: ImageId,
+    /// Byte for byte.
+    pub(crate) document: Vec<u8>,
+    pub(crate) names: Vec<Reference>,
+    /// Those of its images that the source has; at least one.
+    pub(crate) members: Vec<IndexMember>,
+    /// What it lists beside configs and layers of images: manifests, indexes, attestations.
+    pub(crate) blobs: BTreeMap<Digest, Vec<u8>>,
+}
+
+impl SourceIndex {
+    /// Its images by the digests of their manifests.
+    pub(crate) fn members(&self) -> impl Iterator<Item = (Digest, ImageId)> {
+        let members = self.members.iter();
+        members.map(|member| (member.manifest, member.image))
+    }
+
+    pub(crate) fn has(&self, image: &ImageId) -> bool {
+        self.members.iter().any(|member| member.image == *image)
     }
 }
 

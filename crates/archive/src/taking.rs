@@ -1,7 +1,7 @@
 //! The steps in which names, images and layers go: each whole or not at all.
 
 use lith_graph::{Graph, Swept};
-use lith_store::{EventKind, ImageError, ImageId, LayerId, Reference, Session};
+use lith_store::{EventKind, ImageError, ImageId, LayerId, Reference, RemovedImages, Session};
 
 use crate::RemoveError;
 use crate::kept::Because;
@@ -15,8 +15,8 @@ pub(crate) struct Taking<'a> {
 
 /// What became of an image.
 pub(crate) enum TakenImage {
-    /// Its layers, bottom first.
-    Gone(Vec<LayerId>),
+    /// With the members of an index that nothing else kept.
+    Gone(RemovedImages),
     /// Somebody named it or holds it.
     Stays(Because),
     /// Another process removed it.
@@ -55,9 +55,14 @@ impl Taking<'_> {
             store.remove_unheld_image(self.session, id)
         };
         match removed {
-            Ok(layers) => {
-                self.event(EventKind::Delete, id, None);
-                Ok(TakenImage::Gone(layers))
+            Ok(removed) => {
+                for image in &removed.images {
+                    self.event(EventKind::Delete, image, None);
+                }
+                Ok(TakenImage::Gone(removed))
+            }
+            Err(ImageError::InIndex { indexes, .. }) => {
+                Ok(TakenImage::Stays(Because::Indexes(indexes)))
             }
             Err(ImageError::InUse { names, .. }) => Ok(TakenImage::Stays(Because::Named(names))),
             Err(ImageError::Held { sessions, .. }) => {

@@ -88,14 +88,36 @@ pub struct Totals {
 /// When the index cannot be read.
 pub fn tree(graph: &Graph, only: Option<&[ImageId]>) -> Result<Forest, GraphError> {
     let store = graph.store();
-    let mut images = store.images()?;
+    let mut images = of_layers(store.images()?);
     let mut uses = store.layer_uses()?;
     if let Some(only) = only {
-        let only: BTreeSet<&ImageId> = only.iter().collect();
+        let mut expanded = only.to_vec();
+        for id in only {
+            let members = store.members_of(id)?.into_iter();
+            expanded.extend(members.map(|member| member.image));
+        }
+        let only: BTreeSet<&ImageId> = expanded.iter().collect();
         images.retain(|image| only.contains(&image.id));
         uses.retain(|one| one.images.iter().any(|image| only.contains(image)));
     }
     Ok(plant(&images, &uses))
+}
+
+/// The images that have layers: those of an index are shown under its names, too.
+fn of_layers(images: Vec<ImageSummary>) -> Vec<ImageSummary> {
+    let (indexes, mut images): (Vec<ImageSummary>, Vec<ImageSummary>) = images
+        .into_iter()
+        .partition(|image| !image.members.is_empty());
+    for image in images.iter_mut().filter(|image| image.in_index) {
+        let has = |index: &&ImageSummary| {
+            let mut members = index.members.iter();
+            members.any(|member| member.image == image.id)
+        };
+        let names = indexes.iter().filter(has).flat_map(|index| &index.names);
+        image.names.extend(names.cloned());
+        image.names.sort_by_cached_key(Reference::familiar);
+    }
+    images
 }
 
 fn plant(images: &[ImageSummary], uses: &[LayerUse]) -> Forest {

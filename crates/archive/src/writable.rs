@@ -106,9 +106,10 @@ pub fn writable_images(graph: &Graph) -> Result<Vec<WritableImage>, GraphError> 
     Ok(layers.into_iter().map(describe).collect())
 }
 
-/// The IDs of those that were made of an image.
-pub(crate) fn over_image(all: &[WritableImage], image: &ImageId) -> Vec<String> {
-    ids(all, |one| one.image == Some(*image))
+/// The IDs of those that were made of one of the images.
+pub(crate) fn over_images(all: &[WritableImage], images: &[&ImageId]) -> Vec<String> {
+    let is_over = |over: &ImageId| images.contains(&over);
+    ids(all, |one| one.image.as_ref().is_some_and(is_over))
 }
 
 /// The IDs of those that stand on a layer.

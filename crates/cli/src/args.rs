@@ -161,6 +161,10 @@ pub(crate) struct LoadArgs {
     /// several it is this machine's that is loaded otherwise
     #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
     pub(crate) platform: Option<Platform>,
+    /// Of an image for several platforms, load the images for all of them; its name then stands
+    /// for the index that lists them
+    #[arg(long, conflicts_with = "platform")]
+    pub(crate) all_platforms: bool,
     /// Only print what would be loaded; the store is not touched
     #[arg(long, conflicts_with_all = ["tag", "no_clobber"])]
     pub(crate) list: bool,
@@ -192,6 +196,10 @@ pub(crate) struct SaveArgs {
     /// Give the saved image this name, too
     #[arg(long, value_name = "NAME")]
     pub(crate) tag: Vec<String>,
+    /// Of images for several platforms, save only this one's, as linux/arm64 or linux/arm/v7
+    /// [default: all of them in an OCI layout, this machine's elsewhere]
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    pub(crate) platform: Option<Platform>,
     /// Images to save: names, `name:tag`, IDs or their beginnings
     #[arg(required = true, value_name = "IMAGE")]
     pub(crate) images: Vec<String>,
@@ -233,6 +241,10 @@ pub(crate) struct CopyArgs {
     /// several it is this machine's that is copied otherwise
     #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
     pub(crate) platform: Option<Platform>,
+    /// Copy images for several platforms as they are, with the index that lists them; into an OCI
+    /// layout or the store
+    #[arg(long, conflicts_with = "platform")]
+    pub(crate) all_platforms: bool,
     /// docker-archive, oci-archive, oci-dir or docker-dir, for a DEST without a prefix
     #[arg(long, value_name = "FORMAT")]
     pub(crate) format: Option<Format>,
@@ -260,6 +272,9 @@ pub(crate) struct ImagesArgs {
     /// Show the digests of the manifests
     #[arg(long)]
     pub(crate) digests: bool,
+    /// Show images without a name, too, that an image for several platforms consists of
+    #[arg(long, short)]
+    pub(crate) all: bool,
     /// Print a JSON document for programs
     #[arg(long)]
     pub(crate) json: bool,
@@ -270,6 +285,10 @@ pub(crate) struct InspectArgs {
     /// Images to show
     #[arg(required = true, value_name = "IMAGE")]
     pub(crate) images: Vec<String>,
+    /// Of an image for several platforms, the one for this, as linux/arm64 or linux/arm/v7
+    /// [default: this machine's]
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    pub(crate) platform: Option<Platform>,
     /// Accepted for symmetry: the output always is JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -280,6 +299,10 @@ pub(crate) struct HistoryArgs {
     /// The image
     #[arg(value_name = "IMAGE")]
     pub(crate) image: String,
+    /// Of an image for several platforms, the one for this, as linux/arm64 or linux/arm/v7
+    /// [default: this machine's]
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    pub(crate) platform: Option<Platform>,
     /// Print a JSON document for programs
     #[arg(long)]
     pub(crate) json: bool,
@@ -290,6 +313,10 @@ pub(crate) struct LayersArgs {
     /// Only this image's layers
     #[arg(value_name = "IMAGE")]
     pub(crate) image: Option<String>,
+    /// Of an image for several platforms, the one for this, as linux/arm64 or linux/arm/v7
+    /// [default: this machine's]
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    pub(crate) platform: Option<Platform>,
     /// Print a line a layer: its chain ID and its diff ID
     #[arg(long, conflicts_with = "json")]
     pub(crate) ids: bool,
@@ -383,6 +410,10 @@ pub(crate) struct MountArgs {
     /// --rw its last part is the ID, and with DIR the ID is printed
     #[arg(value_name = "DIR")]
     pub(crate) target: Option<PathBuf>,
+    /// Of an image for several platforms, the one for this, as linux/arm64 or linux/arm/v7
+    /// [default: this machine's]
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    pub(crate) platform: Option<Platform>,
     /// Print a JSON document for programs
     #[arg(long)]
     pub(crate) json: bool,

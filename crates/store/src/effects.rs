@@ -27,7 +27,7 @@ pub enum Effect<'a> {
     Rename {
         /// Its name until now.
         from: &'a Path,
-        /// Its name from now on; a file there is replaced.
+        /// Its name from now on; a file there is replaced, or gets the other's name.
         to: &'a Path,
     },
     /// A file is removed.
@@ -193,6 +193,21 @@ impl Effects {
         self.announce(&Effect::Rename { from, to })
             .and_then(|()| fs::rename(from, to))
             .at("rename to", to)
+    }
+
+    /// Lets two files or folders change places, atomically.
+    ///
+    /// # Errors
+    /// The file system's; not every one can do it.
+    pub fn exchange(&self, one: &Path, other: &Path) -> Result<(), StoreError> {
+        use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+        let flags = RenameFlags::RENAME_EXCHANGE;
+        self.announce(&Effect::Rename {
+            from: one,
+            to: other,
+        })
+        .and_then(|()| Ok(renameat2(AT_FDCWD, one, AT_FDCWD, other, flags)?))
+        .at("exchange with", other)
     }
 
     /// Removes a file; gives false when it was not there.

@@ -47,6 +47,11 @@ pub enum Intent {
     },
     /// Images are about to be published and named, all or none.
     Images(PlannedImages),
+    /// Images that are there are about to get what they lacked: a manifest, members.
+    CompleteImages {
+        /// The images.
+        images: Vec<ImageId>,
+    },
     /// An image is about to be removed.
     RemoveImage {
         /// The image.

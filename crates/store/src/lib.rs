@@ -34,6 +34,7 @@
 //!     variant: None,
 //!     size: 0,
 //!     extra: Default::default(),
+//!     index: None,
 //! };
 //! store.publish_image(&session, &image)?;
 //! store.set_name(&session, &Reference::parse("alpine:3")?, &image.id)?;
@@ -76,7 +77,8 @@ pub use error::StoreError;
 pub use events::{EVENTS_KEPT, Event, EventKind, ParseEventKindError};
 pub use idmap::{IdMapError, IdMaps, IdRange, ParseIdRangeError};
 pub use images::publish::{NewImage, PublishedImage};
-pub use images::{ImageError, ImageRecord, ImageSummary};
+pub use images::remove::RemovedImages;
+pub use images::{ImageError, ImageIndex, ImageRecord, ImageSummary, IndexMember};
 pub use intent::{Intent, IntentGuard, PlannedImages, PlannedName};
 pub use layers::{
     LayerClaims, LayerRecord, LayerUse, NewLayer, OutsideClaims, PublishLayerError, Published,

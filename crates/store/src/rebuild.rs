@@ -11,7 +11,7 @@ use crate::digest::{ImageId, LayerId};
 use crate::effects::{Effect, Effects};
 use crate::error::{IoContext, StoreError};
 use crate::images::pending::Pending;
-use crate::images::{self, ImageError};
+use crate::images::{self, ImageError, ImageRecord};
 use crate::index::{self, View, column, schema};
 use crate::layers::{KEEP, LayerRecord, table};
 use crate::names;
@@ -125,9 +125,12 @@ fn fill(root: &Root, effects: &Effects, path: &Path) -> Result<RebuildReport, St
 /// Lists what stands in the folders and is not listed; unlists what is not there.
 pub(crate) fn reconcile(root: &Root, view: &View<'_>) -> Result<RebuildReport, StoreError> {
     let mut report = RebuildReport::default();
+    let layers = entries(&root.layers(), &mut report)?;
+    let images = entries(&root.images(), &mut report)?;
+    // After the folders: what a living session has just put there, or takes away, is in here.
     let pending = Pending::read(root)?;
-    reconcile_layers(root, view, &mut report)?;
-    reconcile_images(root, view, &pending, &mut report)?;
+    reconcile_layers((root, view), &layers, &pending, &mut report)?;
+    reconcile_images((root, view), images, &pending, &mut report)?;
     reconcile_names(root, view, &pending, &mut report)?;
     Ok(report)
 }
@@ -153,11 +156,12 @@ fn entries<T: FromStr + Ord>(
 }
 
 fn reconcile_layers(
-    root: &Root,
-    view: &View<'_>,
+    (root, view): (&Root, &View<'_>),
+    there: &BTreeSet<LayerId>,
+    pending: &Pending,
     report: &mut RebuildReport,
 ) -> Result<(), StoreError> {
-    let there: BTreeSet<LayerId> = entries(&root.layers(), report)?;
+    let at_work = &pending.at_work.layers;
     let listed: Vec<(LayerId, Option<LayerId>, String)> = view.all(
         "list layers",
         "SELECT id, parent, cache FROM layers ORDER BY num",
@@ -177,7 +181,10 @@ fn reconcile_layers(
         unlist_layer(view, &id)?;
         report.unlisted += 1;
     }
-    for id in there.iter().filter(|id| !standing.contains_key(id)) {
+    let unlisted = there
+        .iter()
+        .filter(|id| !standing.contains_key(id) && !at_work.contains(id));
+    for id in unlisted {
         match LayerRecord::read(&root.layer(id), id) {
             Err(error) => report.problem(&root.layer(id), &error),
             Ok(record) => match record.parent {
@@ -203,6 +210,9 @@ fn reconcile_layers(
     }
     for (parent, orphans) in waiting {
         for record in orphans {
+            if at_work.contains(&parent) {
+                continue;
+            }
             report.problem(
                 &root.layer(&record.id),
                 &format!("its parent {parent} is missing"),
@@ -225,12 +235,11 @@ fn unlist_layer(view: &View<'_>, id: &LayerId) -> Result<(), StoreError> {
 }
 
 fn reconcile_images(
-    root: &Root,
-    view: &View<'_>,
+    (root, view): (&Root, &View<'_>),
+    there: BTreeSet<HexImage>,
     pending: &Pending,
     report: &mut RebuildReport,
 ) -> Result<(), StoreError> {
-    let there: BTreeSet<HexImage> = entries(&root.images(), report)?;
     let mut listed: BTreeSet<ImageId> = BTreeSet::new();
     let rows: Vec<ImageId> = view.all("list images", "SELECT id FROM images", [], |row| {
         column(row, 0)
@@ -243,23 +252,45 @@ fn reconcile_images(
             report.unlisted += 1;
         }
     }
+    // Members before the indexes that have them.
+    let mut indexes = Vec::new();
     for HexImage(id) in there
         .into_iter()
-        .filter(|HexImage(id)| !listed.contains(id) && !pending.images.contains(id))
+        .filter(|HexImage(id)| !listed.contains(id))
+        .filter(|HexImage(id)| !pending.images.contains(id))
+        .filter(|HexImage(id)| !pending.at_work.images.contains(id))
     {
-        let path = root.image(&id);
-        let added = images::folder::read(&path, &id)
-            .map_err(ImageError::from)
-            .and_then(|record| images::table::insert(view, &record));
-        match added {
-            Ok(()) => report.images += 1,
-            Err(ImageError::Store(
-                error @ (StoreError::Index { .. }
-                | StoreError::Busy { .. }
-                | StoreError::IndexDamaged { .. }),
-            )) => return Err(error),
-            Err(error) => report.problem(&path, &error),
+        match images::folder::read(&root.image(&id), &id) {
+            Ok(record) if record.index.is_some() => indexes.push(record),
+            Ok(record) => list_image(root, view, &record, report)?,
+            Err(error) => report.problem(&root.image(&id), &error),
         }
+    }
+    for (index, member) in images::members::unlist_incomplete(view)? {
+        report.unlisted += 1;
+        let reason = format!("its image {member} is not here");
+        report.problem(&root.image(&index), &reason);
+    }
+    for record in &indexes {
+        list_image(root, view, record, report)?;
+    }
+    Ok(())
+}
+
+fn list_image(
+    root: &Root,
+    view: &View<'_>,
+    record: &ImageRecord,
+    report: &mut RebuildReport,
+) -> Result<(), StoreError> {
+    match images::table::insert(view, record) {
+        Ok(()) => report.images += 1,
+        Err(ImageError::Store(
+            error @ (StoreError::Index { .. }
+            | StoreError::Busy { .. }
+            | StoreError::IndexDamaged { .. }),
+        )) => return Err(error),
+        Err(error) => report.problem(&root.image(&record.id), &error),
     }
     Ok(())
 }

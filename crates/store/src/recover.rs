@@ -194,6 +194,9 @@ impl Work<'_, '_> {
             Intent::RemoveLayer { id, cache } => self.settle_removal(id, cache),
             Intent::DescribeLayer { id } => layers::revise::reindex(self.store, id),
             Intent::Images(plan) => images::settle::settle(self.store, self.session, plan),
+            Intent::CompleteImages { images } => images
+                .iter()
+                .try_for_each(|id| images::restore::reindex(self.store, id)),
             Intent::RemoveImage { id } => self.settle_image_removal(id),
             Intent::Name { name } => names::reindex(self.store, name),
         }

@@ -17,6 +17,7 @@ use crate::error::{IoContext, StoreError};
 use crate::intent::{Intent, IntentGuard};
 use crate::lock::{self, Mode};
 use crate::recover::DeadSession;
+use crate::root::Root;
 use crate::store::Store;
 
 /// The name of a session: 16 lower-case hex digits.
@@ -291,8 +292,8 @@ pub(crate) fn take_dead_lock(store: &Store, id: &SessionId) -> Result<Option<Fil
 }
 
 /// Tells whether a session lives.
-pub(crate) fn is_alive(store: &Store, id: &SessionId) -> Result<bool, StoreError> {
-    let path = store.root().session_lock(id);
+pub(crate) fn is_alive(root: &Root, id: &SessionId) -> Result<bool, StoreError> {
+    let path = root.session_lock(id);
     match File::options().read(true).write(true).open(&path) {
         Ok(file) => lock::is_held(&file, 0).at("inspect lock of", &path),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),

@@ -92,6 +92,7 @@ fn publish(
         variant: found.variant,
         size,
         extra: Default::default(),
+        index: None,
     };
     let store = graph.store();
     store.publish_image_as(session, &record, &options.names)?;

@@ -3,15 +3,16 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use lith_store::DiffId;
+use lith_store::{DiffId, ImageId};
 
 use crate::save::{layer_sources, signatures};
-use crate::source::{LayerData, SourceBlob, SourceImage};
-use crate::{ArchiveImage, CopyError, LoadError, SaveOptions};
+use crate::source::{LayerData, SourceBlob, SourceImage, SourceIndex};
+use crate::{ArchiveImage, ArchiveIndex, CopyError, LoadError, SaveOptions};
 
 /// The images to be written, and the layers that they need.
 pub(super) struct Plan {
     images: Vec<ArchiveImage>,
+    indexes: Vec<ArchiveIndex>,
     layers: Vec<Needed>,
 }
 
@@ -44,17 +45,28 @@ impl Needed {
 impl Plan {
     pub(super) fn new(
         images: &[SourceImage],
+        indexes: Vec<SourceIndex>,
         cut_off: Option<u64>,
         output: &SaveOptions,
     ) -> Result<Plan, CopyError> {
+        let indexes = indexes.into_iter().map(|index| ArchiveIndex {
+            members: index.members().collect(),
+            document: index.document,
+            names: index.names,
+            index_name: output.index_name.clone(),
+            blobs: index.blobs,
+        });
         let mut plan = Plan {
             images: Vec::with_capacity(images.len()),
+            indexes: indexes.collect(),
             layers: Vec::new(),
         };
         let mut numbers = HashMap::new();
         for image in images {
             plan.add(image, &mut numbers);
-            plan.images.push(archive_image(image, output)?);
+            let mut written = archive_image(image, output)?;
+            plan.use_index(&image.id, &mut written);
+            plan.images.push(written);
         }
         plan.look(images, cut_off)?;
         Ok(plan)
@@ -107,6 +119,22 @@ impl Plan {
 
     pub(super) fn images(&self) -> &[ArchiveImage] {
         &self.images
+    }
+
+    pub(super) fn indexes(&self) -> &[ArchiveIndex] {
+        &self.indexes
+    }
+
+    /// Gives an image of an index the manifest that the index lists.
+    fn use_index(&self, id: &ImageId, image: &mut ArchiveImage) {
+        let listed = self.indexes.iter().find_map(|index| {
+            let (manifest, _) = index.members.iter().find(|(_, member)| member == id)?;
+            Some(index.blobs.get(manifest))
+        });
+        if let Some(manifest) = listed {
+            image.manifest = manifest.cloned().or_else(|| image.manifest.take());
+            image.index_name = None;
+        }
     }
 
     pub(super) fn layers(&self) -> &[Needed] {

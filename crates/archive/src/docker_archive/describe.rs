@@ -56,6 +56,7 @@ pub(crate) fn describe(contents: &dyn Contents) -> Result<Description, LoadError
     let mut warnings = describer.warnings;
     warnings.extend(beside::add(contents, &mut images)?);
     Ok(Description {
+        indexes: Vec::new(),
         images,
         warnings,
         cut_off: None,

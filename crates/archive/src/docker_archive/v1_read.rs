@@ -67,6 +67,7 @@ pub(crate) fn describe(contents: &dyn Contents, ask: &Ask<'_>) -> Result<Descrip
         described.insert(id, image);
     }
     Ok(Description {
+        indexes: Vec::new(),
         images: described.into_values().collect(),
         warnings: Vec::new(),
         cut_off: None,

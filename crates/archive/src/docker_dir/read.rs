@@ -25,7 +25,7 @@ pub(crate) fn describe(contents: &dyn Contents, ask: &Ask<'_>) -> Result<Descrip
         member: "manifest.json".into(),
         wanted_by: "a docker-dir".into(),
     })?;
-    let mut reader = Reader::new(contents, Places::Dir, ask.platform);
+    let mut reader = Reader::new(contents, Places::Dir, ask);
     let parsed = Document::parse(&manifest.bytes).map_err(|source| LoadError::Manifest {
         member: "manifest.json".into(),
         source,
@@ -37,6 +37,10 @@ pub(crate) fn describe(contents: &dyn Contents, ask: &Ask<'_>) -> Result<Descrip
                 add_signatures(image, contents, "")?;
             }
             image
+        }
+        Document::Index(_) if reader.whole => {
+            reader.add_document(manifest.bytes, Vec::new(), "manifest.json")?;
+            None
         }
         Document::Index(index) => of_index(&mut reader, index, contents)?,
     };

@@ -88,6 +88,7 @@ impl ImageSource for DockerStore {
         }
         let layers = found.stored;
         let description = Description {
+            indexes: Vec::new(),
             images,
             warnings,
             cut_off: None,

@@ -38,6 +38,14 @@ pub enum RemoveError {
         /// Its names.
         names: Vec<String>,
     },
+    /// Asked for by ID, and an index needs it.
+    #[error("image {image} is part of {}: remove that", join(indexes))]
+    InIndex {
+        /// The image.
+        image: ImageId,
+        /// The indexes, by name where they have one.
+        indexes: Vec<String>,
+    },
     /// It would go while it shows somewhere.
     #[error(
         "image {image} is mounted at {}: unmount it first, or force that; its layers then stay \

@@ -7,7 +7,8 @@ use lith_store::{ImageId, Reference};
 use crate::LoadError;
 use crate::location::{Candidate, Wanted};
 use crate::oci::Platform;
-use crate::source::SourceImage;
+use crate::save::label;
+use crate::source::{SourceImage, SourceIndex};
 
 /// What is to be loaded of a source.
 #[derive(Clone, Copy)]
@@ -21,12 +22,43 @@ pub(crate) struct Choice<'a> {
 }
 
 impl Choice<'_> {
-    /// Leaves only the images that were asked for, in the archive's order.
+    /// Leaves only the images that were asked for, in the archive's order, of a source without
+    /// indexes.
     pub(crate) fn apply(&self, images: &mut Vec<SourceImage>) -> Result<(), LoadError> {
+        self.apply_to(images, &mut Vec::new())
+    }
+
+    /// Leaves only the images and indexes that were asked for, and the images of these indexes,
+    /// in the archive's order.
+    pub(crate) fn apply_to(
+        &self,
+        images: &mut Vec<SourceImage>,
+        indexes: &mut Vec<SourceIndex>,
+    ) -> Result<(), LoadError> {
+        let targets = Targets::of(images, indexes);
+        let mut chosen: BTreeSet<usize> = (0..targets.0.len()).collect();
         if let Some(wanted) = self.one {
-            choose_one(images, wanted)?;
+            chosen = targets.one(wanted)?;
         }
-        choose(images, self.images)?;
+        if !self.images.is_empty() {
+            let named = targets.named(self.images, &chosen)?;
+            chosen.retain(|target| named.contains(target));
+        }
+        let mut number = 0;
+        let mut is_chosen = || {
+            number += 1;
+            chosen.contains(&(number - 1))
+        };
+        let own: Vec<bool> = images.iter().map(|_| is_chosen()).collect();
+        let all = indexes.len();
+        indexes.retain(|_| is_chosen());
+        // Without a choice an image that only an index names goes with the index.
+        let narrowed = indexes.len() < all || own.contains(&false);
+        let mut own = own.into_iter();
+        images.retain(|image| {
+            let own = own.next().unwrap_or_default();
+            !narrowed || own || indexes.iter().any(|index| index.has(&image.id))
+        });
         match self.platform {
             Some(platform) => choose_platform(images, platform),
             None => Ok(()),
@@ -38,8 +70,11 @@ fn choose_platform(images: &mut Vec<SourceImage>, wanted: &Platform) -> Result<(
     let fits = |image: &SourceImage| image.platform().is_some_and(|own| own.fits(wanted));
     if !images.is_empty() && !images.iter().any(fits) {
         let shown = |image: &SourceImage| match image.platform() {
-            Some(platform) => format!("{platform} ({})", label(image)),
-            None => format!("nothing that is said ({})", label(image)),
+            Some(platform) => format!("{platform} ({})", label(&image.names, &image.id)),
+            None => {
+                let label = label(&image.names, &image.id);
+                format!("nothing that is said ({label})")
+            }
         };
         return Err(LoadError::NoPlatform {
             image: "an image".into(),
@@ -51,81 +86,67 @@ fn choose_platform(images: &mut Vec<SourceImage>, wanted: &Platform) -> Result<(
     Ok(())
 }
 
-fn choose_one(images: &mut Vec<SourceImage>, wanted: &Wanted) -> Result<(), LoadError> {
-    let candidates = images.iter().map(|image| Candidate {
-        id: Some(image.id),
-        names: &image.names,
-        digests: &[],
-    });
-    let candidates: Vec<_> = candidates.collect();
-    let found = wanted.find(&candidates);
-    let ids = found.iter().filter_map(|at| images.get(*at));
-    let ids: BTreeSet<ImageId> = ids.map(|image| image.id).collect();
-    match ids.len() {
-        0 => Err(not_in_archive(images, &wanted.to_string())),
-        1 => {
-            let mut index = 0;
-            images.retain(|_| {
-                index += 1;
-                found.contains(&(index - 1))
+/// What can be asked for: images, then indexes.
+struct Targets<'a>(Vec<(ImageId, &'a [Reference])>);
+
+impl<'a> Targets<'a> {
+    fn of(images: &'a [SourceImage], indexes: &'a [SourceIndex]) -> Targets<'a> {
+        let images = images.iter().map(|image| (image.id, &image.names[..]));
+        let indexes = indexes.iter().map(|index| (index.id, &index.names[..]));
+        Targets(images.chain(indexes).collect())
+    }
+
+    /// The one that the source's text names.
+    fn one(&self, wanted: &Wanted) -> Result<BTreeSet<usize>, LoadError> {
+        let candidates = self.0.iter().map(|(id, names)| Candidate {
+            id: Some(*id),
+            names,
+            digests: &[],
+        });
+        let found = wanted.find(&candidates.collect::<Vec<_>>());
+        let ids = found.iter().filter_map(|at| self.0.get(*at));
+        let ids: BTreeSet<ImageId> = ids.map(|(id, _)| *id).collect();
+        match ids.len() {
+            0 => Err(self.not_there(&wanted.to_string())),
+            1 => Ok(found.into_iter().collect()),
+            _ => Err(LoadError::AmbiguousId {
+                wanted: wanted.to_string(),
+                candidates: ids.into_iter().collect(),
+            }),
+        }
+    }
+
+    /// All that the command names among those that are left.
+    fn named(
+        &self,
+        wanted: &[String],
+        left: &BTreeSet<usize>,
+    ) -> Result<BTreeSet<usize>, LoadError> {
+        let mut chosen = BTreeSet::new();
+        for text in wanted {
+            let targets = self.0.iter().enumerate();
+            let fits = targets.filter(|(number, (id, names))| {
+                left.contains(number) && is_called(names, &id.hex(), text)
             });
-            Ok(())
+            let fits: Vec<usize> = fits.map(|(number, _)| number).collect();
+            if fits.is_empty() {
+                return Err(self.not_there(text));
+            }
+            chosen.extend(fits);
         }
-        _ => Err(LoadError::AmbiguousId {
-            wanted: wanted.to_string(),
-            candidates: ids.into_iter().collect(),
-        }),
+        Ok(chosen)
     }
-}
 
-fn not_in_archive(images: &[SourceImage], wanted: &str) -> LoadError {
-    LoadError::NotInArchive {
-        wanted: wanted.to_owned(),
-        available: images.iter().map(label).collect(),
-    }
-}
-
-fn label(image: &SourceImage) -> String {
-    match image.names.first() {
-        Some(name) => name.familiar(),
-        None => image.id.to_string(),
-    }
-}
-
-fn choose(images: &mut Vec<SourceImage>, wanted: &[String]) -> Result<(), LoadError> {
-    if wanted.is_empty() {
-        return Ok(());
-    }
-    let mut chosen = BTreeSet::new();
-    for text in wanted {
-        let before = chosen.len();
-        let fits = images
-            .iter()
-            .enumerate()
-            .filter(|(_, image)| is(image, text));
-        chosen.extend(fits.map(|(index, _)| index));
-        let again = images
-            .iter()
-            .enumerate()
-            .any(|(index, image)| chosen.contains(&index) && is(image, text));
-        if chosen.len() == before && !again {
-            return Err(not_in_archive(images, text));
+    fn not_there(&self, wanted: &str) -> LoadError {
+        let available = self.0.iter().map(|(id, names)| label(names, id));
+        LoadError::NotInArchive {
+            wanted: wanted.to_owned(),
+            available: available.collect(),
         }
     }
-    let mut index = 0;
-    images.retain(|_| {
-        index += 1;
-        chosen.contains(&(index - 1))
-    });
-    Ok(())
 }
 
-/// True when `text` is a name of the image, its repository, its ID or the start of it.
-fn is(image: &SourceImage, text: &str) -> bool {
-    is_called(&image.names, &image.id.hex(), text)
-}
-
-/// The same for an image of which only names and the digits of its ID are known.
+/// True when `text` is one of the names, the repository of one, an ID or the start of it.
 pub(crate) fn is_called(names: &[Reference], id: &str, text: &str) -> bool {
     let hex = text.strip_prefix("sha256:").unwrap_or(text);
     if let Ok(name) = Reference::parse_bare(text) {
@@ -140,42 +161,54 @@ pub(crate) fn is_called(names: &[Reference], id: &str, text: &str) -> bool {
     !hex.is_empty() && id.starts_with(hex)
 }
 
-/// Gives the one image there is a name instead of those it has, and further ones.
+/// Gives the one image or index there is a name instead of those it has, and further ones.
 pub(crate) fn rename(
     images: &mut [SourceImage],
+    indexes: &mut [SourceIndex],
     name: Option<&Reference>,
     tags: &[Reference],
 ) -> Result<(), LoadError> {
-    if let Some(name) = name {
-        for image in &mut *images {
-            image.names.clear();
-        }
-        // A name that cannot be one is refused as a tag is.
-        add_tags(images, std::slice::from_ref(name))?;
+    if name.is_some() {
+        let names = images.iter_mut().map(|image| &mut image.names);
+        let names = names.chain(indexes.iter_mut().map(|index| &mut index.names));
+        names.for_each(Vec::clear);
     }
-    add_tags(images, tags)
-}
-
-fn add_tags(images: &mut [SourceImage], tags: &[Reference]) -> Result<(), LoadError> {
+    // A name that cannot be one is refused as a tag is.
+    let tags: Vec<&Reference> = tags.iter().chain(name).collect();
     if tags.is_empty() {
         return Ok(());
     }
-    let ids: BTreeSet<ImageId> = images.iter().map(|image| image.id).collect();
-    if ids.len() != 1 {
-        return Err(LoadError::TagsNeedOneImage { images: ids.len() });
+    if let Some(tag) = tags
+        .iter()
+        .find(|tag| tag.tag().is_none() || tag.digest().is_some())
+    {
+        let name = Reference::clone(tag);
+        return Err(LoadError::NotATag { name });
     }
-    for tag in tags {
-        if tag.tag().is_none() || tag.digest().is_some() {
-            return Err(LoadError::NotATag { name: tag.clone() });
-        }
-    }
-    if let Some(image) = images.first_mut() {
-        let archive = std::mem::take(&mut image.names);
-        for name in tags.iter().cloned().chain(archive) {
-            if !image.names.contains(&name) {
-                image.names.push(name);
-            }
+    let names = only(images, indexes)?;
+    let archive = std::mem::take(names);
+    for name in tags.into_iter().cloned().chain(archive) {
+        if !names.contains(&name) {
+            names.push(name);
         }
     }
     Ok(())
+}
+
+/// The names of the only image or index; images of an index are part of it.
+fn only<'a>(
+    images: &'a mut [SourceImage],
+    indexes: &'a mut [SourceIndex],
+) -> Result<&'a mut Vec<Reference>, LoadError> {
+    let lone = images
+        .iter()
+        .filter(|image| !indexes.iter().any(|index| index.has(&image.id)));
+    let mut ids: BTreeSet<ImageId> = lone.map(|image| image.id).collect();
+    ids.extend(indexes.iter().map(|index| index.id));
+    let several = LoadError::TagsNeedOneImage { images: ids.len() };
+    match (ids.len(), indexes.first_mut(), images.first_mut()) {
+        (1, Some(index), _) => Ok(&mut index.names),
+        (1, None, Some(image)) => Ok(&mut image.names),
+        _ => Err(several),
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use lith_store::{ImageId, NewImage, PublishedImage, Reference};
+use lith_store::{ImageId, ImageRecord, NewImage, PublishedImage, Reference};
 use serde::{Serialize, Serializer};
 
 use super::place::Stack;
@@ -35,6 +35,8 @@ pub struct LoadedImage {
     /// Those of them that pointed to another image before, and to which.
     #[serde(serialize_with = "by_name")]
     pub moved: Vec<(Reference, ImageId)>,
+    /// Its images, where it is an index: they stand before it in the list.
+    pub members: Vec<ImageId>,
     /// Layers that were registered for it.
     pub layers_new: usize,
     /// Layers that were in the store before, or came with an earlier image of the archive.
@@ -57,6 +59,9 @@ pub(super) fn images(
         .iter()
         .flat_map(|image| image.names.iter().map(|name| (name, image.record.id)))
         .collect();
+    // An index has no layers of its own.
+    let none = Stack::default();
+    let stacks = stacks.iter().chain(std::iter::repeat(&none));
     let images = images.iter().zip(stacks).zip(published);
     images
         .map(|((image, stack), published)| {
@@ -66,6 +71,7 @@ pub(super) fn images(
                 id,
                 names: image.names.iter().filter(is_owner).cloned().collect(),
                 moved: published.moved,
+                members: members(&image.record),
                 layers_new: stack.new,
                 layers_reused: stack.reused,
                 bytes: stack.bytes,
@@ -73,6 +79,12 @@ pub(super) fn images(
             }
         })
         .collect()
+}
+
+fn members(record: &ImageRecord) -> Vec<ImageId> {
+    let index = record.index.iter();
+    let members = index.flat_map(|index| &index.members);
+    members.map(|member| member.image).collect()
 }
 
 pub(crate) fn familiar<S: Serializer>(

@@ -13,6 +13,7 @@ use crate::writable::{self, WritableImage};
 
 /// What is to go, and what is not, and why.
 pub(super) struct Plan {
+    /// Indexes before their members, which go with them.
     pub(super) images: Vec<PrunedImage>,
     /// Children before their parents.
     pub(super) layers: Vec<PrunedLayer>,
@@ -55,10 +56,11 @@ pub(super) fn make(graph: &Graph, all: bool) -> Result<Plan, GraphError> {
         kept: decided.kept,
         tops: decided.tops,
     };
-    for image in images
+    let (indexes, images): (Vec<ImageSummary>, Vec<ImageSummary>) = images
         .into_iter()
         .filter(|image| decided.images.contains(&image.id))
-    {
+        .partition(|image| !image.members.is_empty());
+    for image in indexes.into_iter().chain(images) {
         plan.images.push(PrunedImage {
             disk: disk::of_image(store, &image.id)?,
             id: image.id,
@@ -141,9 +143,13 @@ fn decide_images(
     let mut verdicts = BTreeMap::new();
     let mut stay: Vec<&ImageSummary> = Vec::new();
     for image in images {
-        let places = mounted::places(&shown.mounts, &image.id);
-        let written = writable::over_image(&shown.written, &image.id);
-        let sessions = holders.get(&image.id).copied().unwrap_or_default();
+        // Who shows or holds one of its images shows or holds the index.
+        let members = image.members.iter().map(|member| &member.image);
+        let ids: Vec<&ImageId> = members.chain([&image.id]).collect();
+        let places = mounted::places(&shown.mounts, &ids);
+        let written = writable::over_images(&shown.written, &ids);
+        let sessions = ids.iter().filter_map(|id| holders.get(id).copied());
+        let sessions: Vec<_> = sessions.flatten().cloned().collect();
         let verdict = if !all && !image.names.is_empty() {
             Verdict::Stays
         } else if !places.is_empty() {
@@ -151,7 +157,7 @@ fn decide_images(
         } else if !written.is_empty() {
             Verdict::Kept(Because::Written(written))
         } else if !sessions.is_empty() {
-            Verdict::Kept(Because::Sessions(sessions.to_vec()))
+            Verdict::Kept(Because::Sessions(sessions))
         } else {
             Verdict::Goes
         };
@@ -163,6 +169,15 @@ fn decide_images(
     let by_id: HashMap<ImageId, &ImageSummary> =
         images.iter().map(|image| (image.id, image)).collect();
     while let Some(child) = stay.pop() {
+        for member in &child.members {
+            if let Some(verdict @ Verdict::Goes) = verdicts.get_mut(&member.image) {
+                *verdict = match all {
+                    true => Verdict::Kept(Because::Indexes(vec![child.id])),
+                    false => Verdict::Stays,
+                };
+                stay.extend(by_id.get(&member.image).copied());
+            }
+        }
         let parent = child.parent.and_then(|parent| by_id.get(&parent).copied());
         if let Some(parent) = parent
             && let Some(verdict @ Verdict::Goes) = verdicts.get_mut(&parent.id)

@@ -14,6 +14,7 @@ mod failing;
 mod folders;
 mod formats;
 mod hostile;
+mod indexes;
 mod layout;
 mod load;
 mod location;

@@ -15,26 +15,31 @@ const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
 /// An OCI layout in memory.
 #[derive(Clone)]
-pub(crate) struct Layout(Files);
+pub(crate) struct Layout(pub(crate) Files);
 
 impl Layout {
-    fn new() -> Layout {
+    pub(crate) fn new() -> Layout {
         let version = br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec();
         Layout(Files::from([("oci-layout".to_owned(), version)]))
     }
 
-    fn path(digest: &Digest) -> String {
+    pub(crate) fn path(digest: &Digest) -> String {
         format!("blobs/sha256/{}", digest.hex())
     }
 
-    fn blob(&mut self, media_type: MediaType, bytes: &[u8]) -> Descriptor {
+    pub(crate) fn blob(&mut self, media_type: MediaType, bytes: &[u8]) -> Descriptor {
         let digest = Digest::of(bytes);
         self.0.insert(Layout::path(&digest), bytes.to_vec());
         Descriptor::new(media_type, digest, bytes.len() as u64)
     }
 
     /// An image whose layers are transported as `pack` makes them.
-    fn image(&mut self, image: &Image, media_type: &MediaType, pack: Pack) -> Descriptor {
+    pub(crate) fn image(
+        &mut self,
+        image: &Image,
+        media_type: &MediaType,
+        pack: Pack,
+    ) -> Descriptor {
         let layers = image.layers.iter();
         let manifest = Manifest {
             media_type: MediaType::OciManifest,
@@ -48,17 +53,17 @@ impl Layout {
         self.blob(MediaType::OciManifest, manifest.to_json().as_bytes())
     }
 
-    fn index(&mut self, manifests: Vec<Descriptor>) -> Descriptor {
+    pub(crate) fn index(&mut self, manifests: Vec<Descriptor>) -> Descriptor {
         self.blob(MediaType::OciIndex, index(manifests).as_bytes())
     }
 
-    fn finish(mut self, manifests: Vec<Descriptor>) -> Layout {
+    pub(crate) fn finish(mut self, manifests: Vec<Descriptor>) -> Layout {
         self.0
             .insert("index.json".into(), index(manifests).into_bytes());
         self
     }
 
-    fn tar(&self) -> Vec<u8> {
+    pub(crate) fn tar(&self) -> Vec<u8> {
         let files: Vec<(&str, &[u8])> = self
             .0
             .iter()
@@ -77,7 +82,7 @@ impl Layout {
     }
 
     /// From a folder, a file and a pipe: all the same.
-    fn load_all(&self) -> Vec<Result<(Root, LoadReport), LoadError>> {
+    pub(crate) fn load_all(&self) -> Vec<Result<(Root, LoadReport), LoadError>> {
         let (dir, file, pipe) = (Root::new(), Root::new(), Root::new());
         let place = dir.path().join("layout");
         self.write(&place);
@@ -105,7 +110,7 @@ impl Layout {
     }
 }
 
-type Pack = fn(&[u8]) -> Vec<u8>;
+pub(crate) type Pack = fn(&[u8]) -> Vec<u8>;
 
 fn index(manifests: Vec<Descriptor>) -> String {
     let index = Index {
@@ -116,12 +121,12 @@ fn index(manifests: Vec<Descriptor>) -> String {
     index.to_json()
 }
 
-fn named(mut descriptor: Descriptor, name: &str) -> Descriptor {
+pub(crate) fn named(mut descriptor: Descriptor, name: &str) -> Descriptor {
     descriptor.annotations.insert(REF_NAME.into(), name.into());
     descriptor
 }
 
-fn for_platform(mut descriptor: Descriptor, platform: &Platform) -> Descriptor {
+pub(crate) fn for_platform(mut descriptor: Descriptor, platform: &Platform) -> Descriptor {
     descriptor.platform = Some(platform.clone());
     descriptor
 }
@@ -137,7 +142,7 @@ fn told(error: &LoadError) -> String {
     text
 }
 
-fn plain(layer: &[u8]) -> Vec<u8> {
+pub(crate) fn plain(layer: &[u8]) -> Vec<u8> {
     layer.to_vec()
 }
 

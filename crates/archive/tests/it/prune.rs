@@ -206,6 +206,7 @@ fn publish_as(
         variant: None,
         size: 0,
         extra: std::collections::BTreeMap::new(),
+        index: None,
     };
     let session = graph.store().begin().unwrap();
     graph.store().publish_image(&session, &record).unwrap();

@@ -1,5 +1,6 @@
 //! `lith copy`: images from anywhere to anywhere, through the store only where it is named.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
@@ -40,8 +41,13 @@ pub(super) fn run(global: &Global, args: &CopyArgs) -> anyhow::Result<()> {
     if dest.place == Place::Standard {
         return Ok(());
     }
+    let members = images.iter().flat_map(|image| &image.members);
+    let members: BTreeSet<_> = members.collect();
     for image in &images {
-        output::image("Copied", &image.names, &image.id)?;
+        // What an index consists of is part of it.
+        if !image.names.is_empty() || !members.contains(&image.id) {
+            output::image("Copied", &image.names, &image.id)?;
+        }
     }
     Ok(())
 }
@@ -55,6 +61,7 @@ fn between(
     let mut options = CopyOptions::default();
     options.images.clone_from(&args.images);
     options.platform.clone_from(&args.platform);
+    options.all_platforms = args.all_platforms;
     options.name.clone_from(&dest.name);
     options.index_name.clone_from(&dest.index_name);
     options.tags = super::new_names(&args.tag).context("--tag")?;
@@ -78,11 +85,15 @@ fn from_store(
     args: &CopyArgs,
     observer: &dyn Observer,
 ) -> anyhow::Result<Vec<CopiedImage>> {
-    if !args.images.is_empty() || args.platform.is_some() {
-        bail!("store: names its image itself: no other can be given, and no --platform");
+    if !args.images.is_empty() {
+        bail!("store: names its image itself: no other can be given");
+    }
+    if args.all_platforms && !dest.format.takes_indexes() {
+        bail!("{} holds no images for several platforms", dest.format);
     }
     let selection = super::select_for(dest.format, graph, &[name.to_owned()])?;
     let mut options = SaveOptions::default();
+    options.platform.clone_from(&args.platform);
     options.name.clone_from(&dest.name);
     options.index_name.clone_from(&dest.index_name);
     options.tags = super::new_names(&args.tag).context("--tag")?;
@@ -112,6 +123,7 @@ fn into_store(
     let mut options = LoadOptions::default();
     options.images.clone_from(&args.images);
     options.platform.clone_from(&args.platform);
+    options.all_platforms = args.all_platforms;
     options.name.clone_from(&dest.name);
     options.tags = super::new_names(&args.tag).context("--tag")?;
     let graph = root::open(global)?;

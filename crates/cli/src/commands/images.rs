@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use lith_graph::Graph;
-use lith_store::{ImageSummary, Reference, Store};
+use lith_store::{ImageSummary, IndexMember, Reference, Store};
 use serde::Serialize;
 
 use crate::args::ImagesArgs;
@@ -20,10 +20,24 @@ struct Row<'a> {
     layers: usize,
     size: u64,
     unique_size: u64,
+    /// The images in it, where it is one for several platforms.
+    members: Vec<Member<'a>>,
+}
+
+#[derive(Serialize)]
+struct Member<'a> {
+    id: String,
+    platform: Option<&'a str>,
+    digest: String,
 }
 
 pub(super) fn run(graph: &Graph, args: &ImagesArgs, quiet: bool) -> anyhow::Result<()> {
-    let images = find(graph.store(), args.filter.as_deref())?;
+    let mut images = find(graph.store(), args.filter.as_deref())?;
+    // An image for several platforms stands for those it consists of; who asks for one by its ID
+    // gets it.
+    if !args.all && args.filter.is_none() {
+        images.retain(|image| !image.in_index || !image.names.is_empty());
+    }
     if args.json {
         return output::json(&images.iter().map(row).collect::<Vec<_>>());
     }
@@ -74,6 +88,15 @@ fn row(image: &ImageSummary) -> Row<'_> {
         layers: image.layers,
         size: image.size,
         unique_size: image.unique_size,
+        members: image.members.iter().map(member).collect(),
+    }
+}
+
+fn member(member: &IndexMember) -> Member<'_> {
+    Member {
+        id: member.image.to_string(),
+        platform: member.platform.as_deref(),
+        digest: member.manifest.to_string(),
     }
 }
 

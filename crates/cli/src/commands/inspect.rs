@@ -73,19 +73,17 @@ pub(super) fn run(graph: &Graph, args: &InspectArgs) -> anyhow::Result<()> {
     let documents = args
         .images
         .iter()
-        .map(|name| document(graph, &super::resolve(graph, name)?))
+        .map(|name| {
+            let id = super::resolve_for(graph, name, args.platform.as_ref())?;
+            document(graph, &id)
+        })
         .collect::<anyhow::Result<Vec<Document>>>()?;
     output::json(&documents)
 }
 
-/// Each repository that names the image, with the digest of its manifest.
-fn repo_digests(names: &[Reference], manifest: Option<&[u8]>) -> Vec<String> {
-    let Some(manifest) = manifest else {
-        return Vec::new();
-    };
-    let digest = Digest::of(manifest);
-    let repositories: BTreeSet<&str> = names.iter().map(Reference::familiar_repository).collect();
-    let repositories = repositories.into_iter();
+/// Each repository that names something, with its digest.
+fn repo_digests(names: &[Reference], digest: &Digest) -> BTreeSet<String> {
+    let repositories = names.iter().map(Reference::familiar_repository);
     repositories
         .map(|repository| format!("{repository}@{digest}"))
         .collect()
@@ -98,14 +96,24 @@ fn document(graph: &Graph, id: &ImageId) -> anyhow::Result<Document> {
         .with_context(|| format!("no such image: {id}"))?;
     let config: Config = serde_json::from_slice(&image.config)
         .with_context(|| format!("the config of {id} cannot be read"))?;
-    let names = store.names_of(id)?;
+    let mut names = store.names_of(id)?;
+    let mut digests = BTreeSet::new();
+    if let Some(manifest) = &image.manifest {
+        digests.extend(repo_digests(&names, &Digest::of(manifest)));
+    }
+    // What names an index names its images.
+    for index in store.indexes_of(id)? {
+        let of_index = store.names_of(&index)?;
+        digests.extend(repo_digests(&of_index, index.digest()));
+        names.extend(of_index);
+    }
     let mut repo_tags: Vec<String> = names.iter().map(|name| name.familiar()).collect();
     repo_tags.sort_unstable();
     let home = graph.driver().info().home.to_string_lossy().into_owned();
     Ok(Document {
         id: id.to_string(),
         repo_tags,
-        repo_digests: repo_digests(&names, image.manifest.as_deref()),
+        repo_digests: digests.into_iter().collect(),
         parent: image.parent.as_ref().map(ToString::to_string),
         created: text::date(image.created.as_deref()).map(str::to_owned),
         architecture: image.architecture.clone(),

@@ -1,6 +1,9 @@
 //! `lith layers`: the layers of the store or of an image.
 
+use std::collections::BTreeSet;
+
 use anyhow::Context;
+use lith_archive::oci::Platform;
 use lith_graph::Graph;
 use lith_store::{ImageId, LayerRecord, SessionId};
 use serde::Serialize;
@@ -22,13 +25,10 @@ struct Row {
 
 pub(super) fn run(graph: &Graph, args: &LayersArgs) -> anyhow::Result<()> {
     if args.ids {
-        let lines: String = find(graph, args.image.as_deref())?
-            .iter()
-            .filter_map(ids)
-            .collect();
+        let lines: String = find(graph, args)?.iter().filter_map(ids).collect();
         return output::print(&lines);
     }
-    let rows = rows(graph, args.image.as_deref())?;
+    let rows = rows(graph, args)?;
     if args.json {
         return output::json(&rows);
     }
@@ -52,18 +52,37 @@ pub(super) fn run(graph: &Graph, args: &LayersArgs) -> anyhow::Result<()> {
     ))
 }
 
-fn find(graph: &Graph, image: Option<&str>) -> anyhow::Result<Vec<LayerRecord>> {
+fn find(graph: &Graph, args: &LayersArgs) -> anyhow::Result<Vec<LayerRecord>> {
     let store = graph.store();
-    let Some(image) = image else {
+    let Some(image) = &args.image else {
         return Ok(store.layers()?);
     };
-    let id = super::resolve(graph, image)?;
+    let mut seen = BTreeSet::new();
     let mut layers = Vec::new();
-    for layer in store.layers_of_image(&id)? {
-        let found = store.layer(&layer)?;
-        layers.push(found.with_context(|| format!("layer {layer} of image {id} is missing"))?);
+    for id in images(graph, image, args.platform.as_ref())? {
+        for layer in store.layers_of_image(&id)? {
+            if seen.insert(layer) {
+                let found = store.layer(&layer)?;
+                let missing = || format!("layer {layer} of image {id} is missing");
+                layers.push(found.with_context(missing)?);
+            }
+        }
     }
     Ok(layers)
+}
+
+/// The image, or all of an index unless there is a platform.
+fn images(
+    graph: &Graph,
+    wanted: &str,
+    platform: Option<&Platform>,
+) -> anyhow::Result<Vec<ImageId>> {
+    let id = super::resolve(graph, wanted)?;
+    let members = graph.store().members_of(&id)?;
+    if members.is_empty() || platform.is_some() {
+        return Ok(vec![lith_archive::pick(graph.store(), &id, platform)?]);
+    }
+    Ok(members.into_iter().map(|member| member.image).collect())
 }
 
 /// What `--have` of another store reads. A layer that came from no tar has no diff ID to compare.
@@ -74,16 +93,16 @@ fn ids(layer: &LayerRecord) -> Option<String> {
 }
 
 /// All layers in one pass over the index; those of an image one by one.
-fn rows(graph: &Graph, image: Option<&str>) -> anyhow::Result<Vec<Row>> {
+fn rows(graph: &Graph, args: &LayersArgs) -> anyhow::Result<Vec<Row>> {
     let store = graph.store();
-    if image.is_none() {
+    if args.image.is_none() {
         let uses = store.layer_uses()?;
         return Ok(uses
             .iter()
             .map(|one| row(&one.layer, &one.images, &one.held_by))
             .collect());
     }
-    find(graph, image)?
+    find(graph, args)?
         .iter()
         .map(|layer| {
             let (images, holders) = (store.images_using(&layer.id)?, store.holders(&layer.id)?);

@@ -1,5 +1,7 @@
 //! `lith load`: any image archive into the store.
 
+use std::collections::BTreeSet;
+
 use anyhow::Context;
 use lith_archive::{ListedImage, LoadOptions, LoadedImage};
 use lith_graph::Graph;
@@ -22,16 +24,25 @@ pub(super) fn run(graph: &Graph, args: &LoadArgs, quiet: bool) -> anyhow::Result
     if args.json {
         return output::json(&report.images);
     }
-    for image in &report.images {
+    for image in loaded(&report.images) {
         print(image, quiet)?;
     }
     Ok(())
+}
+
+/// Those to be told of: images without a name that an index has are part of it.
+fn loaded(images: &[LoadedImage]) -> impl Iterator<Item = &LoadedImage> {
+    let members = images.iter().flat_map(|image| &image.members);
+    let members: BTreeSet<_> = members.collect();
+    let told = move |image: &&LoadedImage| !image.names.is_empty() || !members.contains(&image.id);
+    images.iter().filter(told)
 }
 
 fn options(args: &LoadArgs) -> LoadOptions {
     let mut options = LoadOptions::default();
     options.images.clone_from(&args.images);
     options.platform.clone_from(&args.platform);
+    options.all_platforms = args.all_platforms;
     options
 }
 

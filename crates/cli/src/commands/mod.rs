@@ -74,6 +74,16 @@ fn resolve(graph: &lith_graph::Graph, wanted: &str) -> anyhow::Result<lith_store
     Ok(lith_archive::resolve_one(graph.store(), wanted)?.id)
 }
 
+/// As [`resolve`], and where that is an index, its image for a platform.
+fn resolve_for(
+    graph: &lith_graph::Graph,
+    wanted: &str,
+    platform: Option<&lith_archive::oci::Platform>,
+) -> anyhow::Result<lith_store::ImageId> {
+    let found = resolve(graph, wanted)?;
+    Ok(lith_archive::pick(graph.store(), &found, platform)?)
+}
+
 /// Finds and holds images that are to be written in `format`, which may be one for one image.
 fn select_for(
     format: lith_archive::Format,

@@ -13,6 +13,7 @@ pub(super) fn run(graph: &Graph, args: &SaveArgs, quiet: bool) -> anyhow::Result
     let selection = super::select_for(args.format, graph, &args.images)?;
     let mut options = SaveOptions::default();
     options.tags = super::new_names(&args.tag).context("--tag")?;
+    options.platform.clone_from(&args.platform);
     options.format = args.format;
     options.compression = args.compress;
     options.docker_layout = args.docker_layout;

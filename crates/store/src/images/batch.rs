@@ -98,8 +98,11 @@ impl Batch<'_> {
         records: &[&ImageRecord],
         plans: impl Iterator<Item = &'n PlannedName>,
     ) -> Result<(), ImageError> {
+        let (indexes, images): (Vec<&ImageRecord>, Vec<&ImageRecord>) =
+            records.iter().partition(|record| record.index.is_some());
         self.store.index().write("publish images", |view| {
-            for record in records {
+            // Members before the indexes that have them.
+            for record in images.iter().chain(&indexes) {
                 table::insert(view, record)?;
             }
             for plan in plans {

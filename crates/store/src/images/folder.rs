@@ -10,10 +10,11 @@ use serde::{Deserialize, Serialize};
 use crate::digest::{ImageId, LayerId};
 use crate::effects::Effects;
 use crate::error::{IoContext, StoreError};
-use crate::images::{ImageError, ImageRecord};
+use crate::images::{ImageError, ImageIndex, ImageRecord, IndexMember};
 
 const DESCRIPTION: &str = "image.json";
 const CONFIG: &str = "config";
+const INDEX: &str = "index";
 const MANIFEST: &str = "manifest";
 const PARENT: &str = "parent";
 
@@ -31,6 +32,9 @@ struct Description {
     parent: bool,
     /// Names of the further files.
     files: Vec<String>,
+    /// The images of an index.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    members: Vec<IndexMember>,
 }
 
 /// Refuses names of further files that are no file names or mean something else.
@@ -46,7 +50,7 @@ pub(crate) fn check_names(record: &ImageRecord) -> Result<(), ImageError> {
 fn is_file_name(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     name.len() <= 128
-        && !matches!(name, DESCRIPTION | CONFIG | MANIFEST | PARENT)
+        && !matches!(name, DESCRIPTION | CONFIG | INDEX | MANIFEST | PARENT)
         && name.bytes().next().is_some_and(plain)
         && name
             .bytes()
@@ -71,9 +75,15 @@ pub(crate) fn write(
         manifest: record.manifest.is_some(),
         parent: record.parent.is_some(),
         files: record.extra.keys().cloned().collect(),
+        members: record.members().to_vec(),
     };
     effects.make_dir(path)?;
-    effects.write_new(&path.join(CONFIG), &record.config)?;
+    let document = path.join(if record.index.is_some() {
+        INDEX
+    } else {
+        CONFIG
+    });
+    effects.write_new(&document, record.document())?;
     if let Some(manifest) = &record.manifest {
         effects.write_new(&path.join(MANIFEST), manifest)?;
     }
@@ -115,7 +125,13 @@ pub(crate) fn read_if_whole(path: &Path, id: &ImageId) -> Result<Option<ImageRec
 /// Reads the folder of the image `id` and checks that it is that image.
 pub(crate) fn read(path: &Path, id: &ImageId) -> Result<ImageRecord, StoreError> {
     let description = describe(path, id)?;
-    let config = read_config(path, id)?;
+    let (config, index) = if description.members.is_empty() {
+        (read_document(&path.join(CONFIG), id)?, None)
+    } else {
+        let document = read_document(&path.join(INDEX), id)?;
+        let members = description.members;
+        (Vec::new(), Some(ImageIndex { document, members }))
+    };
     let optional = |there: bool, name: &str| {
         let place = path.join(name);
         if there {
@@ -151,6 +167,7 @@ pub(crate) fn read(path: &Path, id: &ImageId) -> Result<ImageRecord, StoreError>
         variant: description.variant,
         size: description.size,
         extra,
+        index,
     })
 }
 
@@ -170,17 +187,15 @@ fn describe(path: &Path, id: &ImageId) -> Result<Description, StoreError> {
     Ok(description)
 }
 
-fn read_config(path: &Path, id: &ImageId) -> Result<Vec<u8>, StoreError> {
-    let place = path.join(CONFIG);
-    let config = fs::read(&place).at("read", &place)?;
-    let found = ImageId::of_bytes(&config);
+/// Reads the document whose digest is the image's ID.
+fn read_document(place: &Path, id: &ImageId) -> Result<Vec<u8>, StoreError> {
+    let document = fs::read(place).at("read", place)?;
+    let found = ImageId::of_bytes(&document);
     if found != *id {
-        return Err(damaged(
-            place,
-            format!("expected digest {id}, found {found}"),
-        ));
+        let reason = format!("expected digest {id}, found {found}");
+        return Err(damaged(place.to_owned(), reason));
     }
-    Ok(config)
+    Ok(document)
 }
 
 fn read_parent(place: &Path, text: &[u8]) -> Result<ImageId, StoreError> {

@@ -1,12 +1,12 @@
 //! Questions about images; listings are answered by the index alone.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use rusqlite::Row;
 
 use crate::digest::{ImageId, LayerId};
 use crate::error::StoreError;
-use crate::images::{ImageRecord, ImageSummary, folder, table};
+use crate::images::{ImageRecord, ImageSummary, IndexMember, folder, members, table};
 use crate::index::{View, column, column_opt};
 use crate::layers;
 use crate::reference::Reference;
@@ -103,6 +103,7 @@ fn summaries(view: &View<'_>) -> Result<Vec<ImageSummary>, StoreError> {
     })?;
     let mut images = sorted(images);
     add_names(view, &mut images)?;
+    add_members(view, &mut images)?;
     Ok(images)
 }
 
@@ -128,7 +129,13 @@ fn some_summaries(view: &View<'_>, ids: &[ImageId]) -> Result<Vec<ImageSummary>,
         let Some((number, date, mut image)) = found else {
             continue;
         };
-        add_sizes(view, number, &mut image)?;
+        image.members = members::of_index(view, id)?;
+        let parts = match image.members.is_empty() {
+            true => PARTS,
+            false => PARTS_OF_MEMBERS,
+        };
+        add_sizes(view, parts, number, &mut image)?;
+        image.in_index = !members::indexes(view, id)?.is_empty();
         image.names = table::names(view, id)?;
         image.names.sort_by_cached_key(Reference::familiar);
         images.push((date, image));
@@ -144,10 +151,26 @@ const PARTS: &str = "
            OR EXISTS (SELECT 1 FROM image_layers o WHERE o.layer = p.layer AND o.image > p.image)
     FROM image_layers p JOIN layers l ON l.num = p.layer WHERE p.image = ?1";
 
+/// The same for the images of an index.
+const PARTS_OF_MEMBERS: &str = "
+    SELECT p.layer, l.size,
+           EXISTS (SELECT 1 FROM image_layers o JOIN images i ON i.num = o.image
+                   WHERE o.layer = p.layer
+                     AND i.id NOT IN (SELECT member FROM image_members WHERE image = ?1))
+    FROM image_layers p JOIN layers l ON l.num = p.layer
+    WHERE p.image IN (SELECT i.num FROM image_members m JOIN images i ON i.id = m.member
+                      WHERE m.image = ?1)
+    GROUP BY p.layer";
+
 /// Sums up the sizes of one image's layers, as [`uses`] does for all.
-fn add_sizes(view: &View<'_>, number: i64, image: &mut ImageSummary) -> Result<(), StoreError> {
+fn add_sizes(
+    view: &View<'_>,
+    parts: &str,
+    number: i64,
+    image: &mut ImageSummary,
+) -> Result<(), StoreError> {
     let parts: Vec<(i64, Option<u64>, bool)> =
-        view.all("list layers of images", PARTS, [number], |row| {
+        view.all("list layers of images", parts, [number], |row| {
             Ok((row.get(0)?, layers::table::size(row, 1)?, row.get(2)?))
         })?;
     image.layers = parts.len();
@@ -180,6 +203,8 @@ fn summary(row: &Row<'_>) -> rusqlite::Result<ImageSummary> {
         size: 0,
         unique_size: 0,
         uncounted: 0,
+        members: Vec::new(),
+        in_index: false,
     })
 }
 
@@ -197,6 +222,7 @@ fn uses(view: &View<'_>) -> Result<HashMap<i64, Use>, StoreError> {
     // Ordered by layer, so that those of one layer stand together.
     let sql = "SELECT layer, image FROM image_layers ORDER BY layer, image";
     let rows: Vec<(i64, i64)> = view.all(action, sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let indexes = indexes(view)?;
     let mut uses: HashMap<i64, Use> = HashMap::with_capacity(rows.len() / 2);
     for one_layer in rows.chunk_by(|a, b| a.0 == b.0) {
         let Some((layer, first)) = one_layer.first() else {
@@ -218,8 +244,75 @@ fn uses(view: &View<'_>) -> Result<HashMap<i64, Use>, StoreError> {
             let used = uses.entry(*first).or_default();
             used.unique_size = used.unique_size.saturating_add(size);
         }
+        let images: BTreeSet<i64> = one_layer.iter().map(|(_, image)| *image).collect();
+        for (index, all) in with_members(&indexes, &images) {
+            let used = uses.entry(index).or_default();
+            used.layers += 1;
+            used.size = used.size.saturating_add(size);
+            used.uncounted += usize::from(counted.is_none());
+            if all {
+                used.unique_size = used.unique_size.saturating_add(size);
+            }
+        }
     }
     Ok(uses)
+}
+
+/// For each member of an index the numbers of the indexes that have it.
+type Indexes = HashMap<i64, Vec<i64>>;
+
+fn indexes(view: &View<'_>) -> Result<Indexes, StoreError> {
+    let sql = "SELECT i.num, m.image FROM image_members m JOIN images i ON i.id = m.member";
+    let rows: Vec<(i64, i64)> = view.all("list members of indexes", sql, [], |row| {
+        Ok((row.get(0)?, row.get(1)?))
+    })?;
+    let mut indexes = Indexes::new();
+    for (member, index) in rows {
+        let of_member = indexes.entry(member).or_default();
+        if !of_member.contains(&index) {
+            of_member.push(index);
+        }
+    }
+    Ok(indexes)
+}
+
+/// The indexes that have one of the images, and whether they have all.
+fn with_members(indexes: &Indexes, images: &BTreeSet<i64>) -> Vec<(i64, bool)> {
+    if indexes.is_empty() {
+        return Vec::new();
+    }
+    let mut counts: BTreeMap<i64, usize> = BTreeMap::new();
+    for index in images.iter().flat_map(|image| indexes.get(image)).flatten() {
+        *counts.entry(*index).or_default() += 1;
+    }
+    let counts = counts.into_iter();
+    counts
+        .map(|(index, count)| (index, count == images.len()))
+        .collect()
+}
+
+/// Says of indexes which images they have, and of images whether an index has them.
+fn add_members(view: &View<'_>, images: &mut [ImageSummary]) -> Result<(), StoreError> {
+    let sql = "SELECT i.id, m.member, m.manifest, m.platform
+               FROM image_members m JOIN images i ON i.num = m.image
+               ORDER BY m.image, m.position";
+    let rows: Vec<(ImageId, IndexMember)> =
+        view.all("list members of indexes", sql, [], |row| {
+            Ok((column(row, 0)?, members::member(row, 1)?))
+        })?;
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let members: BTreeSet<ImageId> = rows.iter().map(|(_, member)| member.image).collect();
+    let mut by_index: HashMap<ImageId, Vec<IndexMember>> = HashMap::new();
+    for (index, member) in rows {
+        by_index.entry(index).or_default().push(member);
+    }
+    for image in images {
+        image.in_index = members.contains(&image.id);
+        image.members = by_index.remove(&image.id).unwrap_or_default();
+    }
+    Ok(())
 }
 
 /// Gives the images their names.

@@ -3,11 +3,12 @@
 mod batch;
 pub(crate) mod folder;
 mod list;
+pub(crate) mod members;
 pub(crate) mod pending;
 pub(crate) mod publish;
 pub(crate) mod remove;
 mod request;
-mod restore;
+pub(crate) mod restore;
 pub(crate) mod settle;
 pub(crate) mod table;
 
@@ -18,13 +19,14 @@ use crate::error::StoreError;
 use crate::layers::hold::list;
 use crate::reference::Reference;
 use crate::session::SessionId;
+pub use members::{ImageIndex, IndexMember};
 
 /// An image, with its documents byte for byte.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageRecord {
-    /// The digest of `config`.
+    /// The digest of `config`, or of the index.
     pub id: ImageId,
-    /// The configuration as it came.
+    /// The configuration as it came; an index has none.
     pub config: Vec<u8>,
     /// The manifest as it came, when one did.
     pub manifest: Option<Vec<u8>>,
@@ -42,8 +44,25 @@ pub struct ImageRecord {
     pub variant: Option<String>,
     /// Bytes of file content in its layers.
     pub size: u64,
-    /// Further files as they came, by name: `index`, `layer-sources.json`.
+    /// Further files as they came, by name: `layer-sources.json`; those of an index are what it
+    /// lists, by the hex digits of their digests.
     pub extra: BTreeMap<String, Vec<u8>>,
+    /// The index, where this is an image for several platforms. It has no layers then.
+    pub index: Option<ImageIndex>,
+}
+
+impl ImageRecord {
+    /// The document whose digest is the ID.
+    pub(crate) fn document(&self) -> &[u8] {
+        match &self.index {
+            Some(index) => &index.document,
+            None => &self.config,
+        }
+    }
+
+    pub(crate) fn members(&self) -> &[IndexMember] {
+        self.index.as_ref().map_or(&[], |index| &index.members)
+    }
 }
 
 /// One line of a listing.
@@ -54,7 +73,7 @@ pub struct ImageSummary {
     pub id: ImageId,
     /// Its names, sorted by their familiar form.
     pub names: Vec<Reference>,
-    /// The digest of its manifest, when it came with one.
+    /// The digest of its manifest, when it came with one; that of an index is its own.
     pub manifest: Option<Digest>,
     /// The image it was built on.
     pub parent: Option<ImageId>,
@@ -74,6 +93,10 @@ pub struct ImageSummary {
     pub unique_size: u64,
     /// Number of its layers whose content nobody has counted: the sizes are without them.
     pub uncounted: usize,
+    /// The images in it, where it is an index. What is said of layers goes for all of theirs.
+    pub members: Vec<IndexMember>,
+    /// Whether an index has it.
+    pub in_index: bool,
 }
 
 /// What can go wrong with images.
@@ -97,8 +120,33 @@ pub enum ImageError {
         /// The layers.
         missing: Vec<LayerId>,
     },
+    /// Some images of an index are not in the store.
+    #[error(
+        "index {index} needs images that are not in the store: {}",
+        list(missing)
+    )]
+    MissingMembers {
+        /// The index.
+        index: ImageId,
+        /// The images.
+        missing: Vec<ImageId>,
+    },
+    /// An index has layers or a configuration, or no images.
+    #[error("{index} cannot be an index: it needs members, and neither config nor layers")]
+    NoIndex {
+        /// What was to be the index.
+        index: ImageId,
+    },
+    /// Indexes have it.
+    #[error("image {image} is in use; by index {}", list(indexes))]
+    InIndex {
+        /// The image.
+        image: ImageId,
+        /// The indexes.
+        indexes: Vec<ImageId>,
+    },
     /// The configuration is not that of the image.
-    #[error("config of image {expected} has digest {found}")]
+    #[error("the document of image {expected} has digest {found}")]
     ConfigDigest {
         /// The image.
         expected: ImageId,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::digest::ImageId;
+use crate::digest::{ImageId, LayerId};
 use crate::error::StoreError;
 use crate::intent::{Intent, PlannedName};
 use crate::reference::Reference;
@@ -14,17 +14,50 @@ use crate::session;
 #[derive(Default)]
 pub(crate) struct Pending {
     pub(crate) images: BTreeSet<ImageId>,
+    /// What living sessions are publishing or removing: folders and rows differ until they are
+    /// done with it, and they see to both.
+    pub(crate) at_work: AtWork,
     names: BTreeMap<Reference, PlannedName>,
+}
+
+/// What living sessions are at.
+#[derive(Default)]
+pub(crate) struct AtWork {
+    pub(crate) layers: BTreeSet<LayerId>,
+    pub(crate) images: BTreeSet<ImageId>,
+}
+
+impl AtWork {
+    fn add(&mut self, intent: &Intent) {
+        match intent {
+            Intent::Layer { id, .. } | Intent::RemoveLayer { id, .. } => {
+                self.layers.insert(*id);
+            }
+            Intent::Layers { layers } => self.layers.extend(layers.iter().map(|(id, _)| *id)),
+            Intent::RemoveImage { id } => {
+                self.images.insert(*id);
+            }
+            _ => {}
+        }
+    }
 }
 
 impl Pending {
     pub(crate) fn read(root: &Root) -> Result<Pending, StoreError> {
         let mut pending = Pending::default();
         for id in session::ids_in(&root.staging())? {
+            let alive = session::is_alive(root, &id)?;
             for intent in crate::intent::peek_all(&root.session(&id))? {
                 // One that is torn was not synced, and those of images are.
-                let Ok(Intent::Images(plan)) = intent else {
-                    continue;
+                let plan = match intent {
+                    Ok(Intent::Images(plan)) => plan,
+                    Ok(intent) => {
+                        if alive {
+                            pending.at_work.add(&intent);
+                        }
+                        continue;
+                    }
+                    Err(_) => continue,
                 };
                 pending.images.extend(plan.images);
                 pending.images.extend(plan.adopted);

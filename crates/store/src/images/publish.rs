@@ -32,8 +32,8 @@ pub struct PublishedImage {
 impl Store {
     /// Publishes an image. Its layers must be there, and are claimed by it from now on.
     ///
-    /// An image that is there is left as it is, unless its folder is damaged: then it is written
-    /// anew.
+    /// An image that is there gets the manifest and the members that it lacked, and is written
+    /// anew where its folder is damaged.
     ///
     /// # Errors
     /// [`ImageError::MissingLayers`], [`ImageError::ConfigDigest`],
@@ -67,8 +67,8 @@ impl Store {
     /// middle, its recovery finishes the whole, or undoes it where a layer has gone since; when
     /// something fails, nothing has changed. Says of each in turn what was done.
     ///
-    /// An image that is there is left as it is, or written anew where its folder is damaged, and
-    /// gets its names. One that is given twice is
+    /// An image that is there gets its names, and the manifest and the members that it lacked; it
+    /// is written anew where its folder is damaged. One that is given twice is
     /// published once. Of two that give the same name the later gets it.
     ///
     /// Everything is on disk when this returns, save for the index, which the first open after
@@ -76,7 +76,9 @@ impl Store {
     ///
     /// # Errors
     /// [`ImageError::MissingLayers`], [`ImageError::ConfigDigest`], [`ImageError::OtherLayers`],
-    /// [`ImageError::FileName`] and [`ImageError::Name`] say what of which image is wrong.
+    /// [`ImageError::MissingMembers`], [`ImageError::NoIndex`], [`ImageError::FileName`] and
+    /// [`ImageError::Name`] say what of which image is wrong. When what an image lacked cannot be
+    /// added, all else has been published.
     pub fn publish_images(
         &self,
         session: &Session,
@@ -111,10 +113,12 @@ fn publish(
     };
     if plan.images.is_empty() && plan.adopted.is_empty() && plan.names.is_empty() {
         discard(store, &request.folder);
+        request.complete()?;
         return Ok(done);
     }
     let records: Vec<&ImageRecord> = images.iter().map(|record| &**record).collect();
     carry_out(store, session, &plan, &records)?;
+    request.complete()?;
     Ok(done)
 }
 

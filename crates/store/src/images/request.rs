@@ -74,8 +74,8 @@ impl<'a> Request<'a> {
                 targets.insert(name, record.id);
             }
             match records.get(&record.id) {
-                Some(first) if first.config == record.config => {
-                    if first.layers != record.layers {
+                Some(first) if first.document() == record.document() => {
+                    if first.layers != record.layers || first.index != record.index {
                         return Err(other_layers(record, first.layers.clone()));
                     }
                 }
@@ -96,8 +96,12 @@ impl<'a> Request<'a> {
         })
     }
 
+    /// The images to be locked: those that are published, and members, which must stay.
     pub(crate) fn images(&self) -> impl Iterator<Item = &ImageId> {
-        self.records.keys()
+        let members = self.records.values().flat_map(|record| record.members());
+        self.records
+            .keys()
+            .chain(members.map(|member| &member.image))
     }
 
     pub(crate) fn names(&self) -> impl Iterator<Item = &Reference> {
@@ -135,7 +139,15 @@ impl<'a> Request<'a> {
     /// images and names held, so that it stays true.
     pub(crate) fn plan(&self) -> Result<Planned<'a>, ImageError> {
         let needs = self.needs()?;
-        restore::damaged(self.store, self.session, &self.records, &needs.images)?;
+        let listed = self
+            .records
+            .values()
+            .filter(|record| !needs.images.contains(&record.id));
+        restore::damaged(
+            self.store,
+            self.session,
+            &listed.copied().collect::<Vec<_>>(),
+        )?;
         // What somebody else removed or moved since.
         self.stage(&needs)?;
         let mut adopted = self.adopt_leftovers(&needs.images)?;
@@ -161,6 +173,11 @@ impl<'a> Request<'a> {
         };
         let records = needs.images.iter().filter_map(record).collect();
         Ok((plan, records, done))
+    }
+
+    /// Gives images that were there what they lacked. To be done when all else is published.
+    pub(crate) fn complete(&self) -> Result<(), ImageError> {
+        restore::behind(self.store, self.session, self.records.values().copied())
     }
 
     fn needs(&self) -> Result<Needs<'a>, ImageError> {
@@ -197,7 +214,7 @@ impl<'a> Request<'a> {
     }
 
     /// The images that are not listed. Those that are must have the same layers, those that
-    /// are not must find theirs.
+    /// are not must find theirs; members must be listed or in here.
     fn lacking(&self, view: &crate::index::View<'_>) -> Result<BTreeSet<ImageId>, ImageError> {
         let mut lacking = BTreeSet::new();
         let mut there: BTreeSet<&LayerId> = BTreeSet::new();
@@ -207,8 +224,10 @@ impl<'a> Request<'a> {
                 if found != record.layers {
                     return Err(other_layers(record, found));
                 }
+                self.check_members(view, record)?;
                 continue;
             }
+            self.check_members(view, record)?;
             let mut missing = Vec::new();
             for layer in &record.layers {
                 if there.contains(layer) || layers::table::exists(view, layer)? {
@@ -226,6 +245,26 @@ impl<'a> Request<'a> {
             lacking.insert(*id);
         }
         Ok(lacking)
+    }
+
+    fn check_members(
+        &self,
+        view: &crate::index::View<'_>,
+        record: &ImageRecord,
+    ) -> Result<(), ImageError> {
+        let mut missing = Vec::new();
+        for member in record.members() {
+            if !self.records.contains_key(&member.image) && !table::exists(view, &member.image)? {
+                missing.push(member.image);
+            }
+        }
+        match missing.is_empty() {
+            true => Ok(()),
+            false => Err(ImageError::MissingMembers {
+                index: record.id,
+                missing,
+            }),
+        }
     }
 
     /// What a process that died between folder and row left in the place of an image. It
@@ -286,7 +325,12 @@ impl<'a> Request<'a> {
 
 fn check(record: &ImageRecord) -> Result<(), ImageError> {
     folder::check_names(record)?;
-    let found = ImageId::of_bytes(&record.config);
+    if let Some(index) = &record.index
+        && (index.members.is_empty() || !record.config.is_empty() || !record.layers.is_empty())
+    {
+        return Err(ImageError::NoIndex { index: record.id });
+    }
+    let found = ImageId::of_bytes(record.document());
     if found != record.id {
         return Err(ImageError::ConfigDigest {
             expected: record.id,

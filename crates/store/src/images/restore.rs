@@ -1,26 +1,24 @@
-//! Images that are listed and whose folders are damaged, written anew by whoever has them.
-
-use std::collections::{BTreeMap, BTreeSet};
+//! Images that are listed and whose folders are damaged, or lack what somebody has brought now,
+//! written anew.
 
 use crate::digest::ImageId;
-use crate::error::is_there;
+use crate::error::{StoreError, is_there};
 use crate::images::{ImageError, ImageRecord, batch, folder, table};
+use crate::intent::Intent;
 use crate::session::Session;
 use crate::store::Store;
 
-/// Puts the folders of those images in order that are listed, which are all but the `lacking`
-/// ones. Wants their locks held.
+/// Writes the folders anew of those images that are damaged. Wants their locks held.
 ///
 /// A death in between leaves an image damaged, as it was, for the next time.
 pub(crate) fn damaged(
     store: &Store,
     session: &Session,
-    records: &BTreeMap<ImageId, &ImageRecord>,
-    lacking: &BTreeSet<ImageId>,
+    listed: &[&ImageRecord],
 ) -> Result<(), ImageError> {
     let mut damaged = Vec::new();
-    for (id, record) in records.iter().filter(|(id, _)| !lacking.contains(id)) {
-        let found = folder::read_if_whole(&store.root().image(id), id)?;
+    for record in listed {
+        let found = folder::read_if_whole(&store.root().image(&record.id), &record.id)?;
         if found.is_none_or(|found| found.layers != record.layers) {
             damaged.push(*record);
         }
@@ -28,10 +26,96 @@ pub(crate) fn damaged(
     if damaged.is_empty() {
         return Ok(());
     }
+    replace(store, session, &damaged)
+}
+
+/// Gives images what they lack and these records have. Wants their locks held, and members there.
+///
+/// The rows come first: they may name members that a folder lacks, which keeps these a little
+/// longer than needed, and never the other way round. A death in between leaves each image as it
+/// was or as it is to be.
+pub(crate) fn behind<'r>(
+    store: &Store,
+    session: &Session,
+    records: impl Iterator<Item = &'r ImageRecord>,
+) -> Result<(), ImageError> {
+    let mut behind = Vec::new();
+    for record in records {
+        let found = folder::read_if_whole(&store.root().image(&record.id), &record.id)?;
+        if let Some(found) = found.filter(|found| is_behind(found, record)) {
+            behind.push(merged(found, record));
+        }
+    }
+    if behind.is_empty() {
+        return Ok(());
+    }
+    let behind: Vec<&ImageRecord> = behind.iter().collect();
+    let staging = session.fresh_path("completed");
+    let effects = store.effects();
+    batch::stage(effects, &staging, &behind, &[])?;
+    let images = behind.iter().map(|record| record.id).collect();
+    let intent = session.intend(&Intent::CompleteImages { images })?;
+    relist(store, &behind)?;
+    for record in behind {
+        let staged = batch::staged_image(&staging, &record.id);
+        effects.exchange(&staged, &store.root().image(&record.id))?;
+    }
+    effects.sync_dir(&store.root().images())?;
+    intent.settled();
+    effects.remove_tree(&staging)?;
+    Ok(())
+}
+
+/// Brings the row of an image in line with its folder.
+pub(crate) fn reindex(store: &Store, id: &ImageId) -> Result<(), StoreError> {
+    let _lock = store.lock_image(id)?;
+    if !store.has_image(id)? {
+        return Ok(());
+    }
+    let record = folder::read(&store.root().image(id), id)?;
+    match relist(store, &[&record]) {
+        Err(ImageError::Store(error)) => Err(error),
+        Err(error) => Err(StoreError::Damaged {
+            path: store.root().image(id),
+            reason: error.to_string(),
+        }),
+        Ok(()) => Ok(()),
+    }
+}
+
+/// True when a record has what the image of the same ID that was found lacks: the manifest, or
+/// members of an index.
+fn is_behind(found: &ImageRecord, record: &ImageRecord) -> bool {
+    let has = |wanted: &_| found.members().contains(wanted);
+    (found.manifest.is_none() && record.manifest.is_some()) || !record.members().iter().all(has)
+}
+
+/// What was found, with what the record has beyond it.
+fn merged(found: ImageRecord, record: &ImageRecord) -> ImageRecord {
+    let mut merged = found;
+    merged.manifest = merged.manifest.or_else(|| record.manifest.clone());
+    for (name, content) in &record.extra {
+        merged
+            .extra
+            .entry(name.clone())
+            .or_insert_with(|| content.clone());
+    }
+    if let Some(index) = &mut merged.index {
+        for member in record.members() {
+            if !index.members.contains(member) {
+                index.members.push(member.clone());
+            }
+        }
+    }
+    merged
+}
+
+/// Writes damaged images anew.
+fn replace(store: &Store, session: &Session, damaged: &[&ImageRecord]) -> Result<(), ImageError> {
     let staging = session.fresh_path("restored");
     let effects = store.effects();
-    batch::stage(effects, &staging, &damaged, &[])?;
-    for record in &damaged {
+    batch::stage(effects, &staging, damaged, &[])?;
+    for record in damaged {
         tracing::warn!(image = %record.id, "it was damaged and is written anew");
         let place = store.root().image(&record.id);
         if is_there(&place)? {
@@ -41,9 +125,18 @@ pub(crate) fn damaged(
     }
     effects.sync_dir(&store.root().images())?;
     // The documents beside the config may be others than before.
+    relist(store, damaged)
+}
+
+fn relist(store: &Store, records: &[&ImageRecord]) -> Result<(), ImageError> {
     store.index().write("restore images", |view| {
-        for record in damaged {
+        for record in records {
             table::delete(view, &record.id)?;
+        }
+        // Members before the indexes that have them.
+        let (indexes, images): (Vec<&ImageRecord>, Vec<&ImageRecord>) =
+            records.iter().partition(|record| record.index.is_some());
+        for record in images.iter().chain(&indexes) {
             table::insert(view, record)?;
         }
         Ok(())

@@ -30,8 +30,8 @@ pub(crate) fn settle(
         return batch.undo();
     };
     match finish(&batch, &found) {
-        // A layer has gone: one image cannot be, so none is.
-        Err(ImageError::MissingLayers { .. }) => batch.undo(),
+        // A layer or a member has gone: one image cannot be, so none is.
+        Err(ImageError::MissingLayers { .. } | ImageError::MissingMembers { .. }) => batch.undo(),
         Err(ImageError::Store(error)) => Err(error),
         Err(error) => Err(StoreError::Damaged {
             path: batch.staging(),

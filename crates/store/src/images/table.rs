@@ -2,7 +2,7 @@
 
 use crate::digest::{Digest, ImageId, LayerId};
 use crate::error::StoreError;
-use crate::images::{ImageError, ImageRecord};
+use crate::images::{ImageError, ImageRecord, members};
 use crate::index::{View, column};
 use crate::layers;
 use crate::reference::Reference;
@@ -20,7 +20,7 @@ pub(crate) fn exists(view: &View<'_>, id: &ImageId) -> Result<bool, StoreError> 
     Ok(number(view, id)?.is_some())
 }
 
-/// Adds the row of an image; all its layers must be there.
+/// Adds the row of an image; all its layers must be there, and all members of an index.
 pub(crate) fn insert(view: &View<'_>, record: &ImageRecord) -> Result<(), ImageError> {
     let mut layers = Vec::with_capacity(record.layers.len());
     let mut missing = Vec::new();
@@ -36,6 +36,7 @@ pub(crate) fn insert(view: &View<'_>, record: &ImageRecord) -> Result<(), ImageE
             missing,
         });
     }
+    members::check(view, &record.id, record.members())?;
     view.execute(
         "add image",
         "INSERT INTO images
@@ -47,7 +48,8 @@ pub(crate) fn insert(view: &View<'_>, record: &ImageRecord) -> Result<(), ImageE
             record
                 .manifest
                 .as_deref()
-                .map(|manifest| Digest::of(manifest).to_string()),
+                .map(|manifest| Digest::of(manifest).to_string())
+                .or_else(|| record.index.as_ref().map(|_| record.id.to_string())),
             &record.created,
             record
                 .created
@@ -63,6 +65,7 @@ pub(crate) fn insert(view: &View<'_>, record: &ImageRecord) -> Result<(), ImageE
         let sql = "INSERT INTO image_layers (image, position, layer) VALUES (?1, ?2, ?3)";
         view.execute("add image", sql, (image, position, layer))?;
     }
+    members::insert(view, image, record.members())?;
     Ok(())
 }
 
@@ -70,6 +73,8 @@ pub(crate) fn insert(view: &View<'_>, record: &ImageRecord) -> Result<(), ImageE
 pub(crate) fn delete(view: &View<'_>, id: &ImageId) -> Result<(), StoreError> {
     if let Some(number) = number(view, id)? {
         let sql = "DELETE FROM image_layers WHERE image = ?1";
+        view.execute("remove image", sql, [number])?;
+        let sql = "DELETE FROM image_members WHERE image = ?1";
         view.execute("remove image", sql, [number])?;
         view.execute(
             "remove image",

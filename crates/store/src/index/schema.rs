@@ -6,7 +6,7 @@ use rusqlite::Connection;
 const APPLICATION: i32 = 0x6c69_7468;
 
 /// Each entry makes schema version n+1 of version n.
-const MIGRATIONS: &[&str] = &[FIRST, SECOND];
+const MIGRATIONS: &[&str] = &[FIRST, SECOND, THIRD];
 
 /// The schema version that this library reads and writes.
 pub(crate) fn current() -> i32 {
@@ -82,6 +82,19 @@ CREATE TABLE events (
 
 const SECOND: &str = "
 CREATE INDEX events_subject ON events (subject, kind) WHERE subject IS NOT NULL;
+";
+
+// By their IDs, not their numbers: a member that is listed anew stays one.
+const THIRD: &str = "
+CREATE TABLE image_members (
+    image    INTEGER NOT NULL,                   -- images.num of the index
+    position INTEGER NOT NULL,
+    member   TEXT NOT NULL,                      -- images.id
+    manifest TEXT NOT NULL,                      -- the digest that the index lists
+    platform TEXT,
+    PRIMARY KEY (image, position)
+) WITHOUT ROWID;
+CREATE INDEX image_members_member ON image_members (member);
 ";
 
 /// What a file that was opened as an index turned out to be.

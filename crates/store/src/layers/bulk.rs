@@ -84,7 +84,7 @@ impl Store {
             for id in holders {
                 let lives = match alive.get(&id) {
                     Some(lives) => *lives,
-                    None => session::is_alive(self, &id)?,
+                    None => session::is_alive(self.root(), &id)?,
                 };
                 alive.insert(id.clone(), lives);
                 if lives {

@@ -152,7 +152,7 @@ fn set_kept(store: &Store, id: &LayerId, kept: bool) -> Result<(), StoreError> {
 pub(crate) fn living(store: &Store, all: Vec<SessionId>) -> Result<Vec<SessionId>, StoreError> {
     let mut alive = Vec::new();
     for id in all {
-        if session::is_alive(store, &id)? {
+        if session::is_alive(store.root(), &id)? {
             alive.push(id);
         }
     }

@@ -105,7 +105,7 @@ impl Store {
             let Some(session) = session else { continue };
             let lives = match alive.get(&session) {
                 Some(lives) => *lives,
-                None => session::is_alive(self, &session)?,
+                None => session::is_alive(self.root(), &session)?,
             };
             alive.insert(session, lives);
             *held.entry(id).or_default() |= lives;

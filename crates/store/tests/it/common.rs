@@ -129,6 +129,7 @@ pub(crate) fn image(config: &str, layers: &[&str]) -> ImageRecord {
         variant: None,
         size: 1000 * layers.len() as u64,
         extra: [("layer-sources.json".to_owned(), b"{}".to_vec())].into(),
+        index: None,
     }
 }
 
@@ -136,6 +137,27 @@ pub(crate) fn new_image(config: &str, layers: &[&str], names: &[&str]) -> NewIma
     NewImage {
         record: image(config, layers),
         names: names.iter().map(|text| name(text)).collect(),
+    }
+}
+
+/// An index with these images, without layers each, as members.
+pub(crate) fn index(document: &str, members: &[&str]) -> ImageRecord {
+    let member = |config: &&str| IndexMember {
+        image: image(config, &[]).id,
+        manifest: Digest::of(config.as_bytes()),
+        platform: Some(format!("linux/{config}")),
+    };
+    ImageRecord {
+        id: ImageId::of_bytes(document.as_bytes()),
+        config: Vec::new(),
+        manifest: None,
+        parent: None,
+        index: Some(ImageIndex {
+            document: document.as_bytes().to_vec(),
+            members: members.iter().map(member).collect(),
+        }),
+        extra: [(Digest::of(b"attested").hex(), b"attested".to_vec())].into(),
+        ..image(document, &[])
     }
 }
 
@@ -149,6 +171,8 @@ pub(crate) struct State {
     pub(crate) layers: BTreeSet<LayerId>,
     pub(crate) images: BTreeSet<ImageId>,
     pub(crate) names: BTreeMap<String, ImageId>,
+    /// What the index says of manifests and members.
+    pub(crate) manifests: BTreeMap<ImageId, (bool, Vec<ImageId>)>,
     /// What is put into layers later: sizes, and the file `json`.
     pub(crate) later: BTreeMap<LayerId, Later>,
 }
@@ -177,6 +201,7 @@ pub(crate) fn state(store: &Store) -> State {
             .iter()
             .map(|image| image.id)
             .collect(),
+        manifests: store.images().unwrap().iter().map(manifests).collect(),
         names: store
             .names()
             .unwrap()
@@ -184,6 +209,11 @@ pub(crate) fn state(store: &Store) -> State {
             .map(|(n, i)| (n.to_string(), i))
             .collect(),
     }
+}
+
+fn manifests(image: &ImageSummary) -> (ImageId, (bool, Vec<ImageId>)) {
+    let members = image.members.iter().map(|member| member.image).collect();
+    (image.id, (image.manifest.is_some(), members))
 }
 
 pub(crate) fn listing(path: &Path) -> BTreeSet<String> {
@@ -224,6 +254,12 @@ pub(crate) fn check_whole(store: &Store) {
                 .iter()
                 .all(|layer| state.layers.contains(layer))
         );
+        let members = image.index.map_or(Vec::new(), |index| index.members);
+        let (manifest, listed) = &state.manifests[id];
+        let members: Vec<ImageId> = members.iter().map(|member| member.image).collect();
+        assert_eq!(&members, listed, "members");
+        assert!(members.iter().all(|member| state.images.contains(member)));
+        assert_eq!(*manifest, image.manifest.is_some() || !members.is_empty());
     }
     for layer in store.layers().unwrap() {
         assert!(

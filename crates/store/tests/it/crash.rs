@@ -8,7 +8,8 @@ use crate::common::*;
 
 type Op = fn(&Store, &Session) -> Result<(), Box<dyn std::error::Error>>;
 
-/// Two layers, an image of both with a name, a lone layer, an image without a name.
+/// Two layers, an image of both with a name, a lone layer, an image without a name, an index
+/// with three images, two of them its own.
 fn setup(store: &Store) {
     let session = store.begin().unwrap();
     for (layer, parent) in [("a", None), ("b", Some("a")), ("lone", None)] {
@@ -24,6 +25,16 @@ fn setup(store: &Store) {
     store
         .publish_image(&session, &image("two", &["a"]))
         .unwrap();
+    let bare = ImageRecord {
+        manifest: None,
+        ..image("bare", &["a"])
+    };
+    store.publish_image(&session, &bare).unwrap();
+    store
+        .publish_image(&session, &image("plain", &["a"]))
+        .unwrap();
+    let small = index("small", &["plain", "bare", "one"]);
+    store.publish_image(&session, &small).unwrap();
     session.end().unwrap();
     check_whole(store);
 }
@@ -31,6 +42,11 @@ fn setup(store: &Store) {
 /// Runs `op` with every effect as the last one; what is found afterwards must be as if it
 /// had not run or had run wholly. The recovery itself dies at every effect as well.
 fn dies_anywhere(op: Op) {
+    dies_as(op, |found, before, after| found == before || found == after);
+}
+
+/// The same with other states in between that are fine.
+fn dies_as(op: Op, fits: impl Fn(&State, &State, &State) -> bool) {
     let (before, after) = both_states(op);
     let mut stopped = true;
     let mut n = 0;
@@ -51,10 +67,7 @@ fn dies_anywhere(op: Op) {
         fixture.recover(&store).unwrap();
         check_whole(&store);
         let found = state(&store);
-        assert!(
-            found == before || found == after,
-            "after effect {n}: {found:?}"
-        );
+        assert!(fits(&found, &before, &after), "after effect {n}: {found:?}");
         drop(store);
         assert_eq!(rebuild_index(&fixture.path).unwrap().problems, []);
         assert_eq!(state(&fixture.open()), found);
@@ -192,6 +205,43 @@ fn remove_image(store: &Store, session: &Session) -> Result<(), Box<dyn std::err
     Ok(())
 }
 
+/// An index with an image that is there and one that is new.
+fn publish_index(store: &Store, session: &Session) -> Result<(), Box<dyn std::error::Error>> {
+    let batch = [
+        NewImage {
+            record: index("index", &["two", "three"]),
+            names: vec![name("index:1"), name("one:1")],
+        },
+        new_image("three", &["a", "b"], &[]),
+    ];
+    let done = store.publish_images(session, &batch)?;
+    assert_eq!(done[0].published, Published::New);
+    Ok(())
+}
+
+/// More of an index that is there, and the manifest of an image that came without.
+fn complete_images(store: &Store, session: &Session) -> Result<(), Box<dyn std::error::Error>> {
+    let batch = [
+        new_image("bare", &["a"], &[]),
+        new_image("three", &["a", "b"], &[]),
+        NewImage {
+            record: index("small", &["plain", "bare", "three"]),
+            names: Vec::new(),
+        },
+    ];
+    store.publish_images(session, &batch)?;
+    Ok(())
+}
+
+/// With two of its images; the third has a name.
+fn remove_index(store: &Store, session: &Session) -> Result<(), Box<dyn std::error::Error>> {
+    let removed = store.remove_image(session, &index("small", &[]).id)?;
+    let small = index("small", &[]).id;
+    let gone = [small, image("plain", &[]).id, image("bare", &[]).id];
+    assert_eq!(removed.images, gone);
+    Ok(())
+}
+
 fn set_size(store: &Store, session: &Session) -> Result<(), Box<dyn std::error::Error>> {
     Ok(store.set_layer_size(session, &layer_id("a"), 7)?)
 }
@@ -231,6 +281,28 @@ fn death_while_publishing_many_images() {
 }
 
 #[test]
+fn death_while_publishing_an_index() {
+    dies_anywhere(publish_index);
+}
+
+#[test]
+fn death_while_completing_images() {
+    // All that is new appears first, then each of those that were there gets what it lacked.
+    dies_as(complete_images, |found, before, after| {
+        let new = found.images == after.images && found.names == after.names;
+        let one_of_both = |(id, of): (&ImageId, &_)| {
+            before.manifests.get(id) == Some(of) || after.manifests.get(id) == Some(of)
+        };
+        found == before || (new && found.manifests.iter().all(one_of_both))
+    });
+}
+
+#[test]
+fn death_while_removing_an_index() {
+    dies_anywhere(remove_index);
+}
+
+#[test]
 fn death_while_revising_a_layer() {
     dies_anywhere(set_size);
     dies_anywhere(set_file);
@@ -259,6 +331,8 @@ fn full_disk_at_any_step() {
         move_name,
         remove_name,
         remove_image,
+        publish_index,
+        remove_index,
         set_size,
         set_file,
     ] {
@@ -287,7 +361,7 @@ fn layers_of_an_image_whose_removal_was_killed_are_swept() {
 
     let session = store.begin().unwrap();
     let layers = store.remove_image(&session, &one.id).unwrap();
-    assert_eq!(layers, one.layers);
+    assert_eq!(layers.layers, one.layers);
     stop_at(store.effects(), 1, true);
     drop(session);
     drop(store);

@@ -20,7 +20,7 @@ fn with_layers(names: &[&str]) -> (Fixture, Store, Session) {
 fn documents_come_back_byte_for_byte() {
     let (_fixture, store, session) = with_layers(&["a", "b"]);
     let mut one = image("{ \"odd\":  1}\n\n", &["a", "b", "a"]);
-    one.extra.insert("index".into(), vec![0, 255, 10]);
+    one.extra.insert("signature-1".into(), vec![0, 255, 10]);
     assert_eq!(store.publish_image(&session, &one).unwrap(), Published::New);
     assert_eq!(
         store.publish_image(&session, &one).unwrap(),
@@ -153,7 +153,7 @@ fn names_move() {
     assert_eq!(store.remove_name(&session, &alpine).unwrap(), None);
     assert_eq!(store.name(&alpine).unwrap(), None);
     store.remove_name(&session, &by_digest).unwrap();
-    assert_eq!(store.remove_image(&session, &two.id).unwrap(), []);
+    assert_eq!(store.remove_image(&session, &two.id).unwrap().layers, []);
     let gone = store.remove_image(&session, &two.id);
     assert!(matches!(gone, Err(ImageError::NotFound { .. })));
     let error = store.set_name(&session, &alpine, &two.id).unwrap_err();

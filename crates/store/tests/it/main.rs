@@ -11,6 +11,7 @@ mod bulk;
 mod common;
 mod crash;
 mod images;
+mod indexes;
 mod layers;
 mod open;
 mod processes;

@@ -213,7 +213,7 @@ fn an_older_index_is_migrated() {
     let open = || rusqlite::Connection::open(Root::new(&fixture.path).index()).unwrap();
     open()
         .execute_batch(
-            "DROP INDEX events_subject; DELETE FROM migrations WHERE version > 1;
+            "DROP TABLE image_members; DROP INDEX events_subject; DELETE FROM migrations WHERE version > 1;
              PRAGMA user_version = 1;",
         )
         .unwrap();
@@ -247,7 +247,7 @@ fn who_comes_second_to_a_new_index_uses_it_at_once() {
         let maintenance = first.lock_maintenance().unwrap();
         if migrated {
             older(
-                "DROP INDEX events_subject; DELETE FROM migrations WHERE version > 1;
+                "DROP TABLE image_members; DROP INDEX events_subject; DELETE FROM migrations WHERE version > 1;
                  PRAGMA user_version = 1;",
             );
         } else {
@@ -259,7 +259,7 @@ fn who_comes_second_to_a_new_index_uses_it_at_once() {
             // makes the test see less, never fail.
             std::thread::sleep(std::time::Duration::from_millis(100));
             if migrated {
-                older("PRAGMA user_version = 2;");
+                older("PRAGMA user_version = 3;");
             } else {
                 fs::rename(&aside, &index).unwrap();
             }

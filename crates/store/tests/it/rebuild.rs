@@ -153,3 +153,61 @@ fn what_cannot_be_listed_is_reported_and_left() {
     assert_eq!(report.problems.len(), 6 + 18, "{:#?}", report.problems);
     assert!(root.image(&two).is_dir());
 }
+
+/// Makes the next open compare the index with the folders, as the first after a boot does.
+fn compare_next(store: &Store) {
+    let connection = rusqlite::Connection::open(store.root().index()).unwrap();
+    connection
+        .execute_batch("UPDATE meta SET value = 'other'")
+        .unwrap();
+}
+
+/// Calls `look` at each effect of `work` that is no transaction, whose lock it would wait for.
+fn at_each_effect(
+    store: &Store,
+    look: impl Fn() + Send + Sync + 'static,
+    work: impl FnOnce(),
+) -> usize {
+    let count = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let seen = count.clone();
+    store
+        .effects()
+        .set_hook(Some(std::sync::Arc::new(move |effect: &Effect<'_>| {
+            if !matches!(effect, Effect::Commit(_)) {
+                seen.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                look();
+            }
+            Ok(())
+        })));
+    work();
+    store.effects().set_hook(None);
+    count.load(std::sync::atomic::Ordering::SeqCst)
+}
+
+#[test]
+fn comparing_leaves_alone_what_living_sessions_are_at() {
+    let fixture = fixture();
+    let store = fixture.open();
+    let session = store.begin().unwrap();
+    add_layer(&store, &session, "a", None).unwrap();
+    let one = image("one", &["a"]);
+    let path = fixture.path.clone();
+    let open = move || {
+        let store = Store::open(&path, &options()).unwrap();
+        compare_next(&store);
+        drop(Store::open(&path, &options()).unwrap());
+    };
+    let steps = at_each_effect(&store, open, || {
+        add_layer(&store, &session, "b", Some("a")).unwrap();
+        store.publish_image(&session, &one).unwrap();
+        store.set_name(&session, &name("one:1"), &one.id).unwrap();
+        store.remove_name(&session, &name("one:1")).unwrap();
+        store.remove_image(&session, &one.id).unwrap();
+        delete_layer(&store, &session, "b").unwrap();
+    });
+    assert!(steps > 20, "{steps}");
+    session.end().unwrap();
+    fixture.recover(&store).unwrap();
+    check_whole(&store);
+    assert_eq!(state(&store).images.len() + state(&store).names.len(), 0);
+}

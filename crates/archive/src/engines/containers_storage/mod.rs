@@ -91,6 +91,7 @@ impl ImageSource for ContainersStorage {
             })),
         };
         let description = Description {
+            indexes: Vec::new(),
             images,
             warnings,
             cut_off: None,

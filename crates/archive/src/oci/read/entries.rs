@@ -4,7 +4,7 @@ use lith_store::Reference;
 
 use crate::LoadError;
 use crate::load::is_called;
-use crate::oci::{Descriptor, IMAGE_NAME, REF_NAME};
+use crate::oci::{Descriptor, IMAGE_NAME, Kind, REF_NAME};
 use crate::source::Ask;
 
 /// What the index calls by one name: an image, or one for each of several platforms.
@@ -32,6 +32,14 @@ impl Entry {
             }
         }
         entries
+    }
+
+    /// True when it is an image for several platforms.
+    pub(super) fn is_index(&self) -> bool {
+        match &self.descriptors[..] {
+            [only] => only.media_type.kind() == Kind::Index,
+            several => several.len() > 1,
+        }
     }
 
     /// The names as they are written, the better one first.

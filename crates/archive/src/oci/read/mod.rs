@@ -7,6 +7,7 @@ mod entries;
 mod image;
 #[cfg(test)]
 pub(crate) mod tests;
+mod whole;
 
 use std::collections::HashMap;
 
@@ -15,11 +16,11 @@ use serde::Deserialize;
 
 pub(crate) use self::blobs::{Blobs, Places};
 use self::entries::Entry;
-use super::{Document, Index, Platform};
+use super::{Document, Index, Kind, Platform};
 use crate::LoadError;
 use crate::json;
 use crate::members::Contents;
-use crate::source::{Ask, Description, SourceImage};
+use crate::source::{Ask, Description, SourceImage, SourceIndex};
 use crate::tally::Tally;
 
 pub(crate) const LAYOUT: &[u8] = b"oci-layout";
@@ -37,11 +38,20 @@ pub(crate) fn describe(contents: &dyn Contents, ask: &Ask<'_>) -> Result<Descrip
     check_version(contents)?;
     let index = read_index(contents)?;
     let entries = entries::wanted(Entry::all(index.manifests), ask)?;
-    let mut reader = Reader::new(contents, Places::Layout, ask.platform);
+    let mut reader = Reader::new(contents, Places::Layout, ask);
     for entry in &entries {
         reader.add_entry(entry)?;
     }
     reader.finish()
+}
+
+/// True when a container is a layout in which some image is one for several platforms.
+pub(crate) fn lists_indexes(contents: &dyn Contents) -> bool {
+    contents.has(LAYOUT)
+        && read_index(contents).is_ok_and(|index| {
+            let entries = Entry::all(index.manifests);
+            entries.iter().any(Entry::is_index)
+        })
 }
 
 fn check_version(contents: &dyn Contents) -> Result<(), LoadError> {
@@ -92,7 +102,10 @@ fn missing(member: &str, wanted_by: &str) -> LoadError {
 pub(crate) struct Reader<'a> {
     blobs: Blobs<'a>,
     platform: Option<&'a Platform>,
+    /// Whether indexes are taken as a whole.
+    pub(crate) whole: bool,
     images: Vec<SourceImage>,
+    indexes: Vec<SourceIndex>,
     by_id: HashMap<ImageId, usize>,
     tally: Tally,
     /// What was left out, and why.
@@ -101,15 +114,13 @@ pub(crate) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    pub(crate) fn new(
-        contents: &'a dyn Contents,
-        places: Places,
-        platform: Option<&'a Platform>,
-    ) -> Reader<'a> {
+    pub(crate) fn new(contents: &'a dyn Contents, places: Places, ask: &Ask<'a>) -> Reader<'a> {
         Reader {
             blobs: Blobs::new(contents, places),
-            platform,
+            platform: ask.platform,
+            whole: ask.whole(),
             images: Vec::new(),
+            indexes: Vec::new(),
             by_id: HashMap::new(),
             tally: Tally::default(),
             left_out: Vec::new(),
@@ -118,6 +129,9 @@ impl<'a> Reader<'a> {
     }
 
     fn add_entry(&mut self, entry: &Entry) -> Result<(), LoadError> {
+        if self.whole && self.add_whole(entry)? {
+            return Ok(());
+        }
         let Some((descriptor, wanted_by)) = self.pick(entry)? else {
             return Ok(());
         };
@@ -154,6 +168,7 @@ impl<'a> Reader<'a> {
         self.warnings.extend(self.left_out);
         Ok(Description {
             images: self.images,
+            indexes: self.indexes,
             warnings: self.warnings,
             cut_off: None,
         })

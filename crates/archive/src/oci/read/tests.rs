@@ -105,6 +105,7 @@ impl Fake {
             images: &[],
             entry: None,
             platform: None,
+            all_platforms: false,
             observer: &(),
         };
         change(&mut ask);

@@ -10,7 +10,7 @@ use lith_store::{DiffId, Digest, ImageId, Reference};
 use super::layout::{self, Blobs, Flavour, LAYOUT, Outcome};
 use crate::compress::{Layer, Written};
 use crate::docker_archive::manifest::{self, OutItem};
-use crate::images::{Added, ArchiveImage, Books, Contents};
+use crate::images::{Added, ArchiveImage, ArchiveIndex, Books, Contents};
 use crate::oci::Descriptor;
 use crate::tar_writer::{Attributes, TarWriter};
 use crate::{LayerCompression, WriteError};
@@ -147,6 +147,18 @@ impl<W: Write> OciArchiveWriter<W> {
         self.books.add_image(image)
     }
 
+    /// Adds an image for several platforms, all of whose images have been added.
+    ///
+    /// Its index is written as it is where all its images are written with the manifests that it
+    /// lists, and else anew.
+    ///
+    /// # Errors
+    /// An image that is not there, a name that another image has, a name without a tag. The
+    /// writer stays usable.
+    pub fn add_index(&self, index: &ArchiveIndex) -> Result<(), WriteError> {
+        self.books.add_index(index)
+    }
+
     /// Completes the archive and gives the output back.
     ///
     /// # Errors
@@ -167,10 +179,7 @@ impl<W: Write> OciArchiveWriter<W> {
         let mut tar = tar.ok_or(WriteError::Closed)?;
         tar.begin().map_err(output)?;
         let mut outcome = Outcome::default();
-        let images = layout::describe(&contents, Flavour::Oci, &mut tar, &mut outcome)?;
-        for image in &images {
-            tar.document(&image.descriptor.digest, &image.manifest)?;
-        }
+        let images = layout::write(&contents, &mut tar, &mut outcome)?;
         let index = layout::index(layout::entries(&images));
         tar.whole("index.json", &index).map_err(output)?;
         if self.docker {

@@ -10,10 +10,10 @@ use rustix::fs::{CWD, FlockOperation, RenameFlags};
 use serde::Deserialize;
 
 use super::edit;
-use super::layout::{self, Blobs, Flavour, LAYOUT, Outcome};
+use super::layout::{self, Blobs, LAYOUT, Outcome};
 use super::stage::{self, Stage, failed};
 use crate::compress::{Layer, Written};
-use crate::images::{ArchiveImage, Books};
+use crate::images::{ArchiveImage, ArchiveIndex, Books};
 use crate::oci::{Descriptor, MAX_DOCUMENT};
 use crate::{LayerCompression, WriteError, json};
 
@@ -108,6 +108,18 @@ impl OciDirWriter {
         self.books.add_image(image)
     }
 
+    /// Adds an image for several platforms, all of whose images have been added.
+    ///
+    /// Its index is written as it is where all its images are written with the manifests that it
+    /// lists, and else anew.
+    ///
+    /// # Errors
+    /// An image that is not there, a name that another image has, a name without a tag. The
+    /// writer stays usable.
+    pub fn add_index(&self, index: &ArchiveIndex) -> Result<(), WriteError> {
+        self.books.add_index(index)
+    }
+
     /// Completes the folder: now it appears, or its images do.
     ///
     /// # Errors
@@ -121,10 +133,7 @@ impl OciDirWriter {
         let contents = self.books.close()?;
         let mut outcome = Outcome::default();
         let (mut stage, place) = (self.stage, self.place);
-        let images = layout::describe(&contents, Flavour::Oci, &mut stage, &mut outcome)?;
-        for image in &images {
-            stage.document(&image.descriptor.digest, &image.manifest)?;
-        }
+        let images = layout::write(&contents, &mut stage, &mut outcome)?;
         let entries = layout::entries(&images);
         outcome.bytes = stage.bytes();
         if !self.existing {

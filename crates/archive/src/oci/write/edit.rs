@@ -29,14 +29,10 @@ pub(super) fn add(old: &[u8], entries: &[Descriptor]) -> Result<Edited, Document
             return Err(DocumentError::Incomplete { missing });
         }
     };
-    let mut members: BTreeMap<&str, &RawValue> = serde_json::from_slice(old)?;
-    let raw: Option<Vec<&RawValue>> = match members.get("manifests") {
-        Some(raw) => serde_json::from_str(raw.get())?,
-        None => None,
-    };
+    let (members, raw) = parts(old)?;
     let mut moved = Vec::new();
     let mut list = Vec::new();
-    for (entry, raw) in index.manifests.iter().zip(raw.unwrap_or_default()) {
+    for (entry, raw) in index.manifests.iter().zip(raw) {
         match entries.iter().find(|new| replaces(new, entry)) {
             Some(new) if new.digest == entry.digest => {}
             Some(_) => moved.extend(name(entry)),
@@ -44,6 +40,27 @@ pub(super) fn add(old: &[u8], entries: &[Descriptor]) -> Result<Edited, Document
         }
     }
     list.extend(entries.iter().map(Descriptor::to_json));
+    Ok(Edited {
+        index: with_manifests(members, list),
+        moved,
+    })
+}
+
+/// The members of an index, and what it lists, each as it stands there.
+pub(super) type Parts<'a> = (BTreeMap<&'a str, &'a RawValue>, Vec<&'a RawValue>);
+
+/// Takes an index apart.
+pub(super) fn parts(old: &[u8]) -> Result<Parts<'_>, DocumentError> {
+    let members: BTreeMap<&str, &RawValue> = serde_json::from_slice(old)?;
+    let raw: Option<Vec<&RawValue>> = match members.get("manifests") {
+        Some(raw) => serde_json::from_str(raw.get())?,
+        None => None,
+    };
+    Ok((members, raw.unwrap_or_default()))
+}
+
+/// An index with the members of another one, and another list.
+pub(super) fn with_manifests(mut members: BTreeMap<&str, &RawValue>, list: Vec<String>) -> String {
     let mut written = Vec::new();
     for key in ["schemaVersion", "mediaType"] {
         if let Some(value) = members.remove(key) {
@@ -57,10 +74,7 @@ pub(super) fn add(old: &[u8], entries: &[Descriptor]) -> Result<Edited, Document
             .iter()
             .map(|(key, raw)| (*key, raw.get().to_owned())),
     );
-    Ok(Edited {
-        index: json::object(written),
-        moved,
-    })
+    json::object(written)
 }
 
 /// True when an entry has to go for a new one: it has the same name, or both are the same

@@ -3,6 +3,7 @@
 use lith_graph::compression::Compression;
 use lith_store::{Digest, ImageId, Reference};
 
+use super::whole;
 use crate::WriteError;
 use crate::compress::Written;
 use crate::images::{Added, Contents};
@@ -27,9 +28,9 @@ pub(crate) enum Flavour {
     Docker,
 }
 
-/// An image whose documents are known.
+/// An image whose documents are known, or an index of images.
 pub(crate) struct Described {
-    /// The manifest's.
+    /// The manifest's, or the index's.
     pub(crate) descriptor: Descriptor,
     pub(crate) manifest: Vec<u8>,
     pub(crate) names: Vec<Reference>,
@@ -49,7 +50,24 @@ pub(crate) struct Outcome {
     pub(crate) warnings: Vec<String>,
 }
 
-/// Writes configs and manifests of all images.
+/// Writes the documents of all images and indexes of a layout; gives what its `index.json` lists.
+pub(super) fn write(
+    contents: &Contents,
+    blobs: &mut dyn Blobs,
+    outcome: &mut Outcome,
+) -> Result<Vec<Described>, WriteError> {
+    let images = describe(contents, Flavour::Oci, blobs, outcome)?;
+    for image in &images {
+        blobs.document(&image.descriptor.digest, &image.manifest)?;
+    }
+    let indexes = whole::write(contents, &images, blobs, outcome)?;
+    let added = contents.images.iter().zip(images);
+    let own = added.filter(|(added, _)| !contents.is_only_member(added));
+    let own = own.map(|(_, described)| described);
+    Ok(own.chain(indexes).collect())
+}
+
+/// Writes the configs of all images, and makes their manifests.
 pub(crate) fn describe(
     contents: &Contents,
     flavour: Flavour,

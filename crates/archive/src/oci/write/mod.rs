@@ -5,6 +5,7 @@ mod dir;
 mod edit;
 mod layout;
 mod stage;
+mod whole;
 
 pub use archive::OciArchiveWriter;
 pub use dir::OciDirWriter;
