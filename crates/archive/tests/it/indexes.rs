@@ -29,14 +29,14 @@ struct Multi {
 const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
 const REFERENCE_DIGEST: &str = "vnd.docker.reference.digest";
 
-fn multi(name: &str, pack: (MediaType, Pack)) -> Multi {
+fn multi(name: &str, media_type: &MediaType, pack: Pack) -> Multi {
     let (here, there) = (
         Image::new(&["base", "here"]),
         Image::new(&["base", "there"]),
     );
     let mut layout = Layout::new();
-    let one = layout.image(&here, &pack.0, pack.1);
-    let two = layout.image(&there, &pack.0, pack.1);
+    let one = layout.image(&here, media_type, pack);
+    let two = layout.image(&there, media_type, pack);
     let config = layout.blob(MediaType::OciConfig, b"{}");
     let statement = layout.blob(MediaType::new("application/vnd.in-toto+json"), b"{ }");
     let attested = Manifest {
@@ -93,7 +93,7 @@ fn oci() -> SaveOptions {
 
 #[test]
 fn all_images_and_the_index_come_in_and_go_out_as_they_were() {
-    let multi = multi("m:1", (MediaType::OciLayer, plain));
+    let multi = multi("m:1", &MediaType::OciLayer, plain);
     let dir = Root::new();
     let place = dir.path().join("layout");
     multi.layout.write(&place);
@@ -150,7 +150,7 @@ fn all_images_and_the_index_come_in_and_go_out_as_they_were() {
 
 #[test]
 fn a_format_without_indexes_gets_one_image() {
-    let multi = multi("m:1", (MediaType::OciLayerGzip, gzip));
+    let multi = multi("m:1", &MediaType::OciLayerGzip, gzip);
     let root = Root::new();
     root.load_file_with(&multi.layout.tar(), &all()).unwrap();
     let archive = root.save(&["m:1"]);
@@ -181,7 +181,7 @@ fn a_format_without_indexes_gets_one_image() {
 /// old ones is left out, and all of it is said.
 #[test]
 fn an_index_of_new_manifests_is_new() {
-    let multi = multi("m:1", (MediaType::OciLayer, plain));
+    let multi = multi("m:1", &MediaType::OciLayer, plain);
     let root = Root::new();
     root.load_file_with(&multi.layout.tar(), &all()).unwrap();
     let mut options = oci();
@@ -231,7 +231,7 @@ fn index(document: &[u8]) -> Index {
 
 #[test]
 fn copied_as_a_whole_to_the_byte() {
-    let multi = multi("m:1", (MediaType::OciLayerGzip, gzip));
+    let multi = multi("m:1", &MediaType::OciLayerGzip, gzip);
     let root = Root::new();
     let (from, to) = (root.path().join("from"), root.path().join("to"));
     multi.layout.write(&from);
@@ -323,7 +323,7 @@ fn one_that_stands_alone_is_loaded_as_ever() {
 
 #[test]
 fn names_and_choices_go_to_the_index() {
-    let multi = multi("latest", (MediaType::OciLayer, plain));
+    let multi = multi("latest", &MediaType::OciLayer, plain);
     let root = Root::new();
     let mut options = all();
     options.tags = vec!["mine:1".parse().unwrap()];
@@ -354,7 +354,7 @@ fn names_and_choices_go_to_the_index() {
 
 #[test]
 fn what_an_index_consists_of_goes_with_it() {
-    let multi = multi("m:1", (MediaType::OciLayer, plain));
+    let multi = multi("m:1", &MediaType::OciLayer, plain);
     let root = Root::new();
     root.load_file_with(&multi.layout.tar(), &all()).unwrap();
     let error = root
@@ -379,7 +379,7 @@ fn what_an_index_consists_of_goes_with_it() {
 
 #[test]
 fn a_selection_holds_all_images_of_an_index() {
-    let multi = multi("m:1", (MediaType::OciLayer, plain));
+    let multi = multi("m:1", &MediaType::OciLayer, plain);
     let root = Root::new();
     root.load_file_with(&multi.layout.tar(), &all()).unwrap();
     let selection = select(&root.graph, &["m".into(), multi.index.to_string()]).unwrap();
@@ -411,7 +411,7 @@ fn a_selection_holds_all_images_of_an_index() {
 /// it in a docker-archive.
 #[test]
 fn a_docker_archive_with_an_index_inside() {
-    let multi = multi("m:1", (MediaType::OciLayer, plain));
+    let multi = multi("m:1", &MediaType::OciLayer, plain);
     let mut files = multi.layout.0.clone();
     let config = Layout::path(multi.here.id().digest());
     let layers: Vec<String> = multi

@@ -54,7 +54,7 @@ impl Reader<'_> {
         let above = vec![Digest::of(&document)];
         let parsed = super::blobs::parse(&document, label)?;
         if let Document::Index(index) = parsed {
-            self.gather(index, above, &mut gathered)?;
+            self.gather(index, &above, &mut gathered)?;
         }
         if gathered.members.is_empty() {
             self.left_out.push(format!("{label} holds no image"));
@@ -73,7 +73,7 @@ impl Reader<'_> {
     fn gather(
         &mut self,
         index: Index,
-        above: Vec<Digest>,
+        above: &[Digest],
         gathered: &mut Gathered,
     ) -> Result<(), LoadError> {
         let by = above
@@ -86,7 +86,7 @@ impl Reader<'_> {
                 return Err(LoadError::TooMany { what, limit });
             }
             let read = match descriptor.media_type.kind() {
-                Kind::Index => self.gather_index(&descriptor, &above, &by, gathered),
+                Kind::Index => self.gather_index(&descriptor, above, &by, gathered),
                 Kind::Manifest => self.gather_manifest(&descriptor, &by, gathered),
                 _ => self.gather_blob(&descriptor, &by, gathered),
             };
@@ -123,7 +123,7 @@ impl Reader<'_> {
         let mut above = above.to_vec();
         above.push(descriptor.digest);
         match document {
-            Document::Index(index) => self.gather(index, above, gathered),
+            Document::Index(index) => self.gather(index, &above, gathered),
             Document::Manifest(_) => Ok(()),
         }
     }

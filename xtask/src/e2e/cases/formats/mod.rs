@@ -1,5 +1,6 @@
 //! Every format in and out, against the tools that own the formats. README shows the tables.
 
+mod platforms;
 mod reads;
 mod table;
 mod writes;
@@ -17,6 +18,7 @@ use anyhow::{Context, Result, ensure};
 pub(super) fn add(cases: &mut Cases) {
     cases.add("what-lith-writes", writes::table);
     cases.add("what-lith-reads", reads::table);
+    cases.add("platforms", platforms::run);
 }
 
 /// Two images that share layers, and what they are.
