@@ -22,6 +22,7 @@ mod output;
 mod root;
 
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 use clap::Parser;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -54,10 +55,23 @@ fn main() -> ExitCode {
     }
 }
 
+/// The limit of open files before it was raised: what other programs may count on.
+static USUAL_FILE_LIMIT: OnceLock<Rlimit> = OnceLock::new();
+
+/// Gives programs that are started from now on the limit of open files that we were given.
+fn lower_file_limit() {
+    if let Some(limit) = USUAL_FILE_LIMIT.get()
+        && let Err(error) = setrlimit(Resource::Nofile, *limit)
+    {
+        tracing::debug!(%error, "cannot lower the limit of open files");
+    }
+}
+
 /// Takes all the open files that the system allows: layers of an archive are staged together,
 /// each with a few handles, and the usual limit is meant for programs that use `select`.
 fn raise_file_limit() {
     let limit = getrlimit(Resource::Nofile);
+    USUAL_FILE_LIMIT.get_or_init(|| limit);
     let most = Rlimit {
         current: limit.maximum,
         maximum: limit.maximum,

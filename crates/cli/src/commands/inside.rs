@@ -35,6 +35,7 @@ pub(super) fn run(
     if let Some(mount) = mount {
         child.current_dir(mount).env(MOUNT, mount);
     }
+    crate::lower_file_limit();
     let mut child = match child.spawn() {
         Ok(child) => child,
         Err(error) => {

@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use super::{inside, writable};
 use crate::args::{JsonArgs, MountArgs, UmountArgs};
+use crate::namespace;
 use crate::output::{self, error, table, text};
 
 /// A mount in `mounts --json`, `mount --json` and `umount --json`; the names are stable.
@@ -62,12 +63,8 @@ fn mount_image(graph: &Graph, args: &MountArgs) -> anyhow::Result<Mounted> {
     };
     let target = match &args.target {
         Some(target) => target.clone(),
-        None => graph
-            .store()
-            .root()
-            .path()
-            .join("mounts")
-            .join(image.hex().get(..12).unwrap_or_default()),
+        None if !args.command.is_empty() => private_place(graph)?,
+        None => places(graph).join(image.hex().get(..12).unwrap_or_default()),
     };
     let target = make(&target)?;
     let mount = graph
@@ -120,11 +117,8 @@ pub(super) fn with_command(
         return with_writable(graph, args, quiet);
     }
     let mounted = mount_image(graph, args)?;
-    if graph.store().ownership() == Ownership::Recorded && !quiet {
-        error::print_line(
-            "owners and modes are recorded, not shown: all files look like root's, and can be \
-             read by their owner",
-        );
+    if !quiet {
+        say_what_shows(graph);
     }
     let target = mounted.mount.target().to_owned();
     let status = inside::run(&args.command, graph.store().root().path(), Some(&target));
@@ -134,16 +128,45 @@ pub(super) fn with_command(
     }
     let shown = target.to_string_lossy();
     super::note(graph, EventKind::Unmount, Some(&mounted.image), &shown);
-    if args.target.is_none() {
-        // Ours, unless somebody else has mounted on it.
-        let _ = fs::remove_dir(&target);
-    }
     status
+}
+
+/// A user's files look like what they are.
+fn say_what_shows(graph: &Graph) {
+    if graph.store().ownership() == Ownership::Recorded {
+        error::print_line(
+            "note: owners are recorded, not shown: all files look like root's, their owner can \
+             read and write them, and devices are empty files",
+        );
+    }
+}
+
+/// The folder with the places of mounts that were given none.
+fn places(graph: &Graph) -> PathBuf {
+    graph.store().root().path().join("mounts")
+}
+
+/// A folder where nothing is mounted in this namespace.
+///
+/// It is everybody's and stays: taking a folder away takes away what is mounted on it in other
+/// namespaces.
+fn private_place(graph: &Graph) -> anyhow::Result<PathBuf> {
+    let mounts = lith_archive::mounts(graph)?;
+    let taken = |place: &PathBuf| mounts.iter().any(|mount| mount.target == *place);
+    let place = |n: usize| places(graph).join(format!("here{n}"));
+    // Commands may run in each other's mounts.
+    Ok((0..=mounts.len())
+        .map(place)
+        .find(|place| !taken(place))
+        .unwrap_or_else(|| place(0)))
 }
 
 /// The same with a writable layer, which stays.
 fn with_writable(graph: &Graph, args: &MountArgs, quiet: bool) -> anyhow::Result<ExitCode> {
     let made = writable::mount(graph, &args.image, args.target.as_deref())?;
+    if !quiet {
+        say_what_shows(graph);
+    }
     let status = inside::run(
         &args.command,
         graph.store().root().path(),
@@ -322,7 +345,11 @@ fn unmount(graph: &Graph, mount: &MountedImage) -> anyhow::Result<Vec<Swept>> {
         mount.image.as_ref(),
         &mount.target.to_string_lossy(),
     );
-    writable::forget_place(graph, &mount.target);
+    if mount.writable.is_some() || namespace::is_root() {
+        // A user may have mounted the image at the same place in another namespace, where it
+        // would go with the folder.
+        writable::forget_place(graph, &mount.target);
+    }
     // Its image may have been removed while the mount still needed the layers.
     let Some(layer) = mount.layer else {
         return Ok(Vec::new());

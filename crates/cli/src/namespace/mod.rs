@@ -68,7 +68,7 @@ pub(crate) fn prepare(cli: &mut Cli) -> anyhow::Result<()> {
     let maps = match maps {
         Maps::Of(maps) => maps,
         Maps::IfAllowed(maps) => match enter_with(&maps, uid, gid) {
-            Err(error) if error.is::<enter::NotAllowed>() && needs == Needs::Store => {
+            Err(error) if error.is::<enter::NotAllowed>() && needs != Needs::Mounts => {
                 tracing::debug!(%error, "owners are recorded");
                 cli.global.ownership = Some(Ownership::Recorded);
                 (cli.global.uidmap, cli.global.gidmap) = (Vec::new(), Vec::new());
@@ -79,7 +79,11 @@ pub(crate) fn prepare(cli: &mut Cli) -> anyhow::Result<()> {
         Maps::None if needs == Needs::Store => return Ok(()),
         Maps::None => enter::alone(uid, gid),
     };
-    enter_with(&maps, uid, gid)
+    match enter_with(&maps, uid, gid) {
+        // Then there is nothing that was written there either.
+        Err(error) if error.is::<enter::NotAllowed>() && needs == Needs::AllFiles => Ok(()),
+        entered => entered,
+    }
 }
 
 fn enter_with(maps: &IdMaps, uid: u32, gid: u32) -> anyhow::Result<()> {
@@ -100,6 +104,8 @@ fn own_ids() -> (u32, u32) {
 enum Needs {
     Nothing,
     Store,
+    /// Files that their owner cannot read, too: written by what ran in a mount.
+    AllFiles,
     /// Mounts that it sees alone, with what it runs.
     Mounts,
     /// Mounts that stay when it has ended.
@@ -120,6 +126,7 @@ impl Needs {
                     Self::Nothing
                 }
             }
+            Command::Commit(_) | Command::Diff(_) => Self::AllFiles,
             Command::Mount(args) if args.command.is_empty() => Self::MountsForAll,
             Command::Mount(_) | Command::Unshare(_) => Self::Mounts,
             _ => Self::Store,

@@ -259,6 +259,58 @@ fn a_mount_is_seen_by_the_command_alone() {
 }
 
 #[test]
+fn what_a_user_writes_is_committed_as_it_shows() {
+    let test = "what_a_user_writes_is_committed_as_it_shows";
+    if !is_root(test) {
+        return;
+    }
+    let user = User::new();
+    user.ok(&["--ownership", "recorded", "load", "-i", "archive.tar"]);
+    if !user.has_namespaces(test) {
+        return;
+    }
+    let script = "echo hi > unreadable; chmod 0 unreadable; chmod 640 able; rm -r sticky link; \
+                  mkdir sticky; touch -d @1500000000 unreadable able sticky .";
+    user.ok(&["mount", "--rw", "users:1", "--", "sh", "-c", script]);
+    let mounts: serde_json::Value = serde_json::from_str(&user.ok(&["mounts", "--json"])).unwrap();
+    let id = mounts[0]["writable"].as_str().unwrap();
+    assert_eq!(
+        user.ok(&["diff", id]),
+        "C /able\nD /link\nC /sticky\nA /unreadable\n"
+    );
+    user.ok(&["commit", id, "--tag", "users:2"]);
+    user.ok(&["export", "users:2", "-o", "flat.tar"]);
+    let flat = fs::read(user.path("flat.tar")).unwrap();
+    let mut flat = tar::Archive::new(&flat[..]);
+    let mut found = std::collections::BTreeMap::new();
+    for entry in flat.entries().unwrap() {
+        let header = entry.as_ref().unwrap().header().clone();
+        let name = entry.unwrap().path().unwrap().display().to_string();
+        let kind = header.entry_type();
+        let owner = (header.uid().unwrap(), header.gid().unwrap());
+        found.insert(name, (kind, header.mode().unwrap() & 0o7777, owner));
+    }
+    for (name, kind, mode, owner) in [
+        ("able", tar::EntryType::Regular, 0o640, (0, 0)),
+        ("unreadable", tar::EntryType::Regular, 0, (0, 0)),
+        ("sticky/", tar::EntryType::Directory, 0o755, (0, 0)),
+        ("shut/", tar::EntryType::Directory, 0, (1, 1)),
+        ("shut/file", tar::EntryType::Regular, 0, (2, 60_000)),
+        ("console", tar::EntryType::Char, 0o620, (0, 5)),
+        ("fifo", tar::EntryType::Fifo, 0o620, (6, 6)),
+    ] {
+        assert_eq!(found.get(name), Some(&(kind, mode, owner)), "{name}");
+    }
+    assert!(!found.contains_key("link"));
+    let seen = user.ok(&["mount", "users:2", "--", "cat", "unreadable"]);
+    assert_eq!(seen, "hi\n");
+    // Nothing was said to stay, and all of it can be removed without a namespace.
+    user.ok(&["rmi", "users:1", "users:2"]);
+    user.ok(&["prune"]);
+    assert_eq!(user.ok(&["layers", "--json"]).trim(), "[]");
+}
+
+#[test]
 fn mounts_in_a_users_namespace_last_as_long_as_it() {
     if !is_root("mounts_in_a_users_namespace_last_as_long_as_it") {
         return;

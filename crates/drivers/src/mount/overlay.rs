@@ -4,7 +4,8 @@
 //! was changed, and goes on saying so when it is mounted again or read without a mount:
 //!
 //! - `redirect_dir=off`: a lower directory that is renamed is copied by whoever renames it, and the
-//!   upper one has all of it; with redirects it would be empty and name another place.
+//!   upper one has all of it; with redirects it would be empty and name another place. (`nofollow`
+//!   with `userxattr`, where the kernel takes nothing else.)
 //! - `metacopy=off`: a file whose owner or mode is changed is copied up with its content.
 //! - `index=off`: a name of a lower file with several is copied up alone and the other names keep
 //!   the old bytes, as on kernels without the option; with an index, a change would show under names
@@ -33,11 +34,7 @@ use crate::tree::recorded::Means;
 pub(crate) const LIMIT: usize = 500;
 
 /// Options of a mount that is written: see above.
-const WRITABLE: [(&str, &str); 3] = [
-    ("redirect_dir", "off"),
-    ("metacopy", "off"),
-    ("index", "off"),
-];
+const WRITABLE: [(&str, &str); 2] = [("metacopy", "off"), ("index", "off")];
 
 /// What is to be laid over each other.
 #[derive(Debug)]
@@ -55,6 +52,15 @@ pub(crate) struct Layers<'a> {
     pub(crate) user_xattrs: bool,
     /// A folder for short names, where the kernel needs them.
     pub(crate) work: BorrowedFd<'a>,
+}
+
+impl Layers<'_> {
+    /// The options of a mount that is written.
+    fn written(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        // `off` follows redirects that are there, which the kernel refuses for users' attributes.
+        let redirect = if self.user_xattrs { "nofollow" } else { "off" };
+        [("redirect_dir", redirect)].into_iter().chain(WRITABLE)
+    }
 }
 
 /// Why a mount did not come about, with what the kernel said about it.
@@ -148,7 +154,7 @@ fn mount_new(
     if let Some((upper, work)) = layers.upper {
         set("upperdir", upper)?.map_err(refused)?;
         set("workdir", work)?.map_err(refused)?;
-        for (option, value) in WRITABLE {
+        for (option, value) in layers.written() {
             rustix::mount::fsconfig_set_string(&context, option, value).map_err(refused)?;
         }
     }
@@ -218,7 +224,7 @@ fn mount_old(
             rustix::fs::symlinkat(layers.home.join(tree), &folder, name)?;
         }
         data.push_str(",upperdir=-u,workdir=-w");
-        for (option, value) in WRITABLE {
+        for (option, value) in layers.written() {
             data.push_str(&format!(",{option}={value}"));
         }
     }

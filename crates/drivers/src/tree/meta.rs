@@ -261,9 +261,12 @@ impl Meta {
 
     /// Turns what was read from the disk into what the file is to be, where a record on it, or one
     /// that is `said` beside it, says more; and into which node, where it stands for one.
+    ///
+    /// A mode that is not the one that was laid down was set later, in a layer that can be written.
     pub(crate) fn recorded(
         &self,
         mut found: Attributes<'static>,
+        kind: FileType,
         said: Option<&[u8]>,
     ) -> io::Result<(Attributes<'static>, Option<Node>)> {
         if !self.means.records() {
@@ -278,7 +281,10 @@ impl Meta {
         let record = Record::decode(record)?;
         xattrs.extend(record.xattrs);
         if let Some((uid, gid, mode)) = record.owner {
-            (found.uid, found.gid, found.mode) = (uid, gid, mode);
+            (found.uid, found.gid) = (uid, gid);
+            if kind == FileType::Symlink || found.mode == Means::laid_down_mode(kind, mode) {
+                found.mode = mode;
+            }
         }
         Ok((found, record.node))
     }

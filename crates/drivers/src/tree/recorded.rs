@@ -82,6 +82,14 @@ impl Means {
         }
     }
 
+    /// Returns the mode of a user's file that is to have this one: the user can read and remove it.
+    pub(crate) fn laid_down_mode(kind: FileType, mode: u32) -> u32 {
+        match kind {
+            FileType::Directory => mode | 0o700,
+            _ => mode | 0o600,
+        }
+    }
+
     /// Turns what a file is to be into what its stand-in is to be.
     ///
     /// `kind` is what the file is to be, with its device number; `None` when nothing is known of
@@ -117,10 +125,8 @@ impl Means {
             let mode = if link { LINK_MODE } else { attributes.mode };
             record.owner = Some((attributes.uid, attributes.gid, mode));
             (attributes.uid, attributes.gid) = (0, 0);
-            attributes.mode |= match kind {
-                Some((FileType::Directory, _)) => 0o700,
-                _ => 0o600,
-            };
+            let kind = kind.map_or(FileType::RegularFile, |(kind, _)| kind);
+            attributes.mode = Self::laid_down_mode(kind, attributes.mode);
         }
         native.push((XATTR.to_vec(), record.encode()));
         attributes.xattrs = Cow::Owned(native);

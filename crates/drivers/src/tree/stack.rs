@@ -190,7 +190,7 @@ impl LayerTree {
             _ => None,
         };
         let laid_down = self.meta.read(fd.as_fd(), &stat)?;
-        let (mut attributes, node) = self.meta.recorded(laid_down, said.as_deref())?;
+        let (mut attributes, node) = self.meta.recorded(laid_down, kind, said.as_deref())?;
         attributes.xattrs.to_mut().sort();
         let (kind, device) = node.map_or((kind, stat.st_rdev), RecordedNode::file);
         Ok(Node {
