@@ -3,19 +3,28 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, IsTerminal, Write};
-use std::os::fd::AsFd;
-use std::os::unix::fs::PermissionsExt;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use rustix::fs::{AtFlags, CWD, OFlags, linkat};
 use tempfile::NamedTempFile;
 
 /// An output that is being written.
 pub(crate) enum OutputFile {
-    /// Written beside its place, and renamed there when it is whole.
-    Beside { file: NamedTempFile, place: PathBuf },
+    /// Put in its place when it is whole.
+    Beside { file: Draft, place: PathBuf },
     /// A device, fifo, socket or pipe: written as it comes.
     Direct(File),
+}
+
+/// A file on the file system of its place.
+pub(crate) enum Draft {
+    /// Without a name: nothing stays when the process is killed.
+    Nameless(File),
+    /// Beside its place, where the file system has no files without names.
+    Named(NamedTempFile),
 }
 
 /// What the file systems take.
@@ -70,19 +79,82 @@ fn beside(name: &Path, there: Option<&fs::Metadata>, mode: u32) -> anyhow::Resul
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    let file = tempfile::Builder::new()
-        .prefix(".lith-")
-        .suffix(".part")
-        .permissions(fs::Permissions::from_mode(mode))
-        .tempfile_in(folder)
-        .with_context(|| format!("cannot write in {}", folder.display()))?;
+    let failed = || format!("cannot write in {}", folder.display());
+    let file = match nameless(folder, mode) {
+        Some(file) => Draft::Nameless(file),
+        None => Draft::Named(names(mode).tempfile_in(folder).with_context(failed)?),
+    };
     if let Some(there) = there {
         let mode = fs::Permissions::from_mode(there.permissions().mode() & 0o777);
-        file.as_file()
-            .set_permissions(mode)
-            .with_context(|| format!("cannot write in {}", folder.display()))?;
+        file.as_file().set_permissions(mode).with_context(failed)?;
     }
     Ok(OutputFile::Beside { file, place })
+}
+
+/// A file without a name that can be given one.
+fn nameless(folder: &Path, mode: u32) -> Option<File> {
+    let flags = i32::try_from(OFlags::TMPFILE.bits()).ok()?;
+    let mut options = File::options();
+    options
+        .read(true)
+        .write(true)
+        .mode(mode)
+        .custom_flags(flags);
+    let file = options.open(folder).ok()?;
+    descriptor(&file).exists().then_some(file)
+}
+
+/// Under which an open file can be linked.
+fn descriptor(file: &File) -> PathBuf {
+    Path::new("/proc/self/fd").join(file.as_raw_fd().to_string())
+}
+
+fn names(mode: u32) -> tempfile::Builder<'static, 'static> {
+    let mut names = tempfile::Builder::new();
+    names
+        .prefix(".lith-")
+        .suffix(".part")
+        .permissions(fs::Permissions::from_mode(mode));
+    names
+}
+
+impl Draft {
+    pub(crate) fn as_file_mut(&mut self) -> &mut File {
+        match self {
+            Draft::Nameless(file) => file,
+            Draft::Named(file) => file.as_file_mut(),
+        }
+    }
+
+    fn as_file(&self) -> &File {
+        match self {
+            Draft::Nameless(file) => file,
+            Draft::Named(file) => file.as_file(),
+        }
+    }
+
+    /// Puts the file in its place, also where another one stands.
+    fn persist(self, place: &Path) -> io::Result<()> {
+        let file = match self {
+            Draft::Named(file) => return file.persist(place).map(drop).map_err(|e| e.error),
+            Draft::Nameless(file) => file,
+        };
+        let link = |to: &Path| -> io::Result<()> {
+            let from = descriptor(&file);
+            Ok(linkat(CWD, &from, CWD, to, AtFlags::SYMLINK_FOLLOW)?)
+        };
+        match link(place) {
+            // Only a rename can replace.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            other => return other,
+        }
+        let folder = match place.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let named = names(MODE).make_in(folder, link)?;
+        named.into_temp_path().persist(place).map_err(|e| e.error)
+    }
 }
 
 /// Follows symbolic links to where the output is to stand, which need not be there yet.
@@ -106,7 +178,6 @@ impl OutputFile {
             Self::Direct(_) => Ok(()),
             Self::Beside { file, place } => {
                 file.persist(&place)
-                    .map_err(|error| error.error)
                     .with_context(|| format!("cannot rename the output to {}", place.display()))?;
                 Ok(())
             }
@@ -120,14 +191,14 @@ impl Write for OutputFile {
             return Err(io::Error::other("interrupted"));
         }
         match self {
-            Self::Beside { file, .. } => file.write(buf),
+            Self::Beside { file, .. } => file.as_file().write(buf),
             Self::Direct(file) => file.write(buf),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         match self {
-            Self::Beside { file, .. } => file.flush(),
+            Self::Beside { file, .. } => file.as_file().flush(),
             Self::Direct(file) => file.flush(),
         }
     }
@@ -144,6 +215,16 @@ mod tests {
         let mut out = open(place.as_os_str()).unwrap();
         out.write_all(b"half").unwrap();
         assert!(!place.exists());
+        if matches!(
+            &out,
+            OutputFile::Beside {
+                file: Draft::Nameless(_),
+                ..
+            }
+        ) {
+            // Nor would a kill leave anything.
+            assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        }
         drop(out);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 
@@ -151,6 +232,26 @@ mod tests {
         out.write_all(b"whole").unwrap();
         out.finish().unwrap();
         assert_eq!(fs::read(&place).unwrap(), b"whole");
+        let mut out = open(place.as_os_str()).unwrap();
+        out.write_all(b"new").unwrap();
+        out.finish().unwrap();
+        assert_eq!(fs::read(&place).unwrap(), b"new");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_draft_with_a_name_is_renamed() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("out");
+        let file = Draft::Named(names(MODE).tempfile_in(folder.path()).unwrap());
+        let place_too = place.clone();
+        let mut out = OutputFile::Beside {
+            file,
+            place: place_too,
+        };
+        out.write_all(b"x").unwrap();
+        out.finish().unwrap();
+        assert_eq!(fs::read(&place).unwrap(), b"x");
     }
 
     #[test]
