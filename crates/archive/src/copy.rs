@@ -114,6 +114,7 @@ pub fn copy(
         entry: entry.as_deref(),
         platform: options.platform.as_ref(),
         all_platforms: options.all_platforms,
+        cut_off: false,
         observer,
     };
     let (mut described, opener) = source.describe(&mut spool, &ask)?;

@@ -39,6 +39,10 @@ pub(crate) fn describe(
     cut_off: Option<u64>,
     ask: &Ask<'_>,
 ) -> Result<Description, LoadError> {
+    let ask = &Ask {
+        cut_off: cut_off.is_some(),
+        ..*ask
+    };
     if ask.entry.is_some() {
         // An image as the index of a layout calls it: newer docker-archives are layouts, too.
         return oci::read::describe(contents, ask);

@@ -72,6 +72,7 @@ pub fn list(
         entry: entry.as_deref(),
         platform: options.platform.as_ref(),
         all_platforms: options.all_platforms,
+        cut_off: false,
         observer,
     };
     let mut counter = Counter { observer, taken: 0 };

@@ -113,6 +113,7 @@ impl Work<'_> {
             entry: entry.as_deref(),
             platform: self.options.platform.as_ref(),
             all_platforms: self.options.all_platforms,
+            cut_off: false,
             observer,
         };
         let (mut described, opener) = source.describe(&mut passing, &ask)?;

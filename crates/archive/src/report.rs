@@ -36,7 +36,7 @@ impl From<LoadedImage> for CopiedImage {
         CopiedImage {
             id: loaded.id,
             names: loaded.names,
-            digest: None,
+            digest: loaded.digest,
             members: loaded.members,
             layers: loaded.layers_new + loaded.layers_reused,
             bytes: loaded.bytes,

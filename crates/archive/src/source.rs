@@ -40,6 +40,9 @@ pub(crate) struct Ask<'a> {
     pub(crate) platform: Option<&'a Platform>,
     /// Wants indexes with the images for all platforms, where no platform is asked for.
     pub(crate) all_platforms: bool,
+    /// Whether the input ended without the mark that it should end with: what is not there may
+    /// have been behind that.
+    pub(crate) cut_off: bool,
     /// Says when waiting is to end.
     pub(crate) observer: &'a dyn Observer,
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use lith_store::{ImageId, ImageRecord, NewImage, PublishedImage, Reference};
+use lith_store::{Digest, ImageId, ImageRecord, NewImage, PublishedImage, Reference};
 use serde::{Serialize, Serializer};
 
 use super::place::Stack;
@@ -35,6 +35,8 @@ pub struct LoadedImage {
     /// Those of them that pointed to another image before, and to which.
     #[serde(serialize_with = "by_name")]
     pub moved: Vec<(Reference, ImageId)>,
+    /// The digest of its manifest, when it came with one; that of an index is its ID.
+    pub digest: Option<Digest>,
     /// Its images, where it is an index: they stand before it in the list.
     pub members: Vec<ImageId>,
     /// Layers that were registered for it.
@@ -71,6 +73,7 @@ pub(super) fn images(
                 id,
                 names: image.names.iter().filter(is_owner).cloned().collect(),
                 moved: published.moved,
+                digest: digest(&image.record),
                 members: members(&image.record),
                 layers_new: stack.new,
                 layers_reused: stack.reused,
@@ -79,6 +82,13 @@ pub(super) fn images(
             }
         })
         .collect()
+}
+
+fn digest(record: &ImageRecord) -> Option<Digest> {
+    match (&record.index, &record.manifest) {
+        (Some(_), _) => Some(*record.id.digest()),
+        (None, manifest) => manifest.as_deref().map(Digest::of),
+    }
 }
 
 fn members(record: &ImageRecord) -> Vec<ImageId> {

@@ -12,11 +12,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use lith_archive::oci::Document;
 use lith_archive::{
     DockerLayout, Format, Input, LoadError, LoadOptions, LoadReport, SaveOptions, Target, load,
 };
 use lith_store::ImageId;
 
+use crate::oci::for_two_platforms;
 use crate::support::{Image, Root, Tar, gzip, members};
 
 const NAME: &str = "example.com/damaged:1";
@@ -29,7 +31,10 @@ const CHANGES: [u8; 14] = *b"\"{}[]:,\\0af \0\xff";
 struct Sample {
     format: &'static str,
     archive: Vec<u8>,
-    image: ImageId,
+    /// The images, and the index that has them.
+    images: Vec<ImageId>,
+    /// Whether all platforms are loaded.
+    whole: bool,
 }
 
 /// One small archive of each format.
@@ -52,7 +57,8 @@ fn samples() -> Vec<Sample> {
     let sample = |format, archive| Sample {
         format,
         archive,
-        image: image.id(),
+        images: vec![image.id()],
+        whole: false,
     };
     let mut samples = vec![
         sample("docker-archive", docker(DockerLayout::Default)),
@@ -64,8 +70,17 @@ fn samples() -> Vec<Sample> {
     let v1 = v1_part(&docker(DockerLayout::Dirs));
     let id = Root::new().load_file(&v1).unwrap().images[0].id;
     samples.push(Sample {
-        image: id,
+        images: vec![id],
         ..sample("v1", v1)
+    });
+    let (layout, here, there) = for_two_platforms(NAME);
+    let top = Document::parse(&layout.0["index.json"]).unwrap();
+    let Document::Index(top) = top else { panic!() };
+    let index = ImageId::from_bytes(*top.manifests[0].digest.as_bytes());
+    samples.push(Sample {
+        images: vec![there.id(), here.id(), index],
+        whole: true,
+        ..sample("oci index", layout.tar())
     });
     samples
 }
@@ -141,13 +156,15 @@ impl Bench {
         }
     }
 
-    fn load(&self, archive: &[u8], way: Way) -> Result<LoadReport, LoadError> {
+    fn load(&self, archive: &[u8], way: Way, whole: bool) -> Result<LoadReport, LoadError> {
+        let mut options = LoadOptions::default();
+        options.all_platforms = whole;
         match way {
-            Way::Pipe => self.root.load_stream(archive),
+            Way::Pipe => self.root.load_stream_with(archive, &options),
             Way::File => {
                 fs::write(&self.archive, archive).unwrap();
                 let input = Input::File(self.archive.clone());
-                load(&self.root.graph, input, &LoadOptions::default(), &())
+                load(&self.root.graph, input, &options, &())
             }
         }
     }
@@ -156,21 +173,26 @@ impl Bench {
     fn survives(
         &self,
         archive: &[u8],
-        way: Way,
+        (way, whole): (Way, bool),
         context: &dyn Fn() -> String,
     ) -> Result<LoadReport, LoadError> {
-        let result = self.load(archive, way);
+        let result = self.load(archive, way, whole);
         if let Ok(report) = &result {
             for image in &report.images {
                 let record = self.root.graph.store().image(&image.id).unwrap().unwrap();
-                assert_eq!(ImageId::of_bytes(&record.config), image.id, "{}", context());
+                let document = record.index.as_ref().map(|index| &index.document);
+                let document = document.unwrap_or(&record.config);
+                assert_eq!(ImageId::of_bytes(document), image.id, "{}", context());
                 for layer in &record.layers {
                     let there = self.root.graph.store().has_layer(layer).unwrap();
                     assert!(there, "{}", context());
                 }
             }
-            for image in &report.images {
-                self.root.remove(&[&image.id.to_string()], true).unwrap();
+            // An index goes before its images, and with them.
+            for image in report.images.iter().rev() {
+                if self.root.graph.store().has_image(&image.id).unwrap() {
+                    self.root.remove(&[&image.id.to_string()], true).unwrap();
+                }
             }
         }
         self.root.assert_empty(&context());
@@ -181,11 +203,10 @@ impl Bench {
     fn truncated(&self, sample: &Sample, length: usize, way: Way) {
         let whole = sample.archive.len();
         let context = || format!("{}: {length} of {whole} bytes, {way:?}", sample.format);
-        let result = self.survives(&sample.archive[..length], way, &context);
+        let result = self.survives(&sample.archive[..length], (way, sample.whole), &context);
         match result {
             Ok(report) => {
-                assert_eq!(report.images.len(), 1, "{}", context());
-                assert_eq!(report.images[0].id, sample.image, "{}", context());
+                assert_eq!(ids(&report), sample.images, "{}", context());
                 let marked = length >= whole - 512;
                 assert!(marked || !report.warnings.is_empty(), "{}", context());
             }
@@ -206,8 +227,12 @@ impl Bench {
         archive[at] = byte;
         let context = || format!("{}: byte {at} is {byte:#x}, {way:?}", sample.format);
         // What is loaded is what the changed document says, under its own digest.
-        drop(self.survives(&archive, way, &context));
+        drop(self.survives(&archive, (way, sample.whole), &context));
     }
+}
+
+fn ids(report: &LoadReport) -> Vec<ImageId> {
+    report.images.iter().map(|image| image.id).collect()
 }
 
 /// Every path of a store, but its index and its locks.
@@ -237,8 +262,10 @@ fn whole_ones_are_loaded() {
     for sample in samples() {
         for way in [Way::File, Way::Pipe] {
             let context = || format!("{} {way:?}", sample.format);
-            let report = bench.survives(&sample.archive, way, &context).unwrap();
-            assert_eq!(report.images[0].id, sample.image, "{}", context());
+            let report = bench
+                .survives(&sample.archive, (way, sample.whole), &context)
+                .unwrap();
+            assert_eq!(ids(&report), sample.images, "{}", context());
             assert!(report.warnings.is_empty(), "{}: {:?}", context(), report);
         }
     }

@@ -61,13 +61,17 @@ impl Root {
 
     /// Loads from a stream that gives a few bytes at a time.
     pub(crate) fn load_stream(&self, archive: &[u8]) -> Result<LoadReport, LoadError> {
+        self.load_stream_with(archive, &LoadOptions::default())
+    }
+
+    pub(crate) fn load_stream_with(
+        &self,
+        archive: &[u8],
+        options: &LoadOptions,
+    ) -> Result<LoadReport, LoadError> {
         let stream = Trickle(Cursor::new(archive.to_vec()));
-        load(
-            &self.graph,
-            Input::Stream(Box::new(stream)),
-            &LoadOptions::default(),
-            &(),
-        )
+        let stream = Input::Stream(Box::new(stream));
+        load(&self.graph, stream, options, &())
     }
 
     pub(crate) fn save(&self, wanted: &[&str]) -> Vec<u8> {

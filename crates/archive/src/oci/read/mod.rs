@@ -104,6 +104,8 @@ pub(crate) struct Reader<'a> {
     platform: Option<&'a Platform>,
     /// Whether indexes are taken as a whole.
     pub(crate) whole: bool,
+    /// Whether what is missing may have been cut off.
+    cut_off: bool,
     images: Vec<SourceImage>,
     indexes: Vec<SourceIndex>,
     by_id: HashMap<ImageId, usize>,
@@ -119,6 +121,7 @@ impl<'a> Reader<'a> {
             blobs: Blobs::new(contents, places),
             platform: ask.platform,
             whole: ask.whole(),
+            cut_off: ask.cut_off,
             images: Vec::new(),
             indexes: Vec::new(),
             by_id: HashMap::new(),

@@ -106,6 +106,7 @@ impl Fake {
             entry: None,
             platform: None,
             all_platforms: false,
+            cut_off: false,
             observer: &(),
         };
         change(&mut ask);

@@ -92,10 +92,9 @@ impl Reader<'_> {
             };
             match read {
                 // An index may list what was not copied with it.
-                Err(LoadError::MissingMember { .. }) => self.warnings.push(format!(
-                    "{by} lists {}, which is not here",
-                    described(&descriptor)
-                )),
+                Err(LoadError::MissingMember { .. }) if !self.cut_off => self.warnings.push(
+                    format!("{by} lists {}, which is not here", described(&descriptor)),
+                ),
                 Err(LoadError::TooLarge { member, size, .. }) if is_no_image(&descriptor) => {
                     self.warnings.push(format!(
                         "{member} is not kept with {by}: it has {size} bytes, and is no image"
