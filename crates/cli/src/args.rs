@@ -121,6 +121,9 @@ pub(crate) enum Command {
     Export(ExportArgs),
     /// Show the store: its driver, its space, what is in it
     Info(JsonArgs),
+    /// List drivers, and test whether they do what they must
+    #[command(subcommand)]
+    Driver(DriverCommand),
     /// Split a tar into its record and put it together again, as the field's tool does
     #[command(subcommand)]
     TarSplit(TarSplitCommand),
@@ -522,6 +525,25 @@ pub(crate) struct ExportArgs {
     /// File to write; `-` is standard output
     #[arg(long, short, value_name = "FILE", default_value = "-")]
     pub(crate) output: OsString,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum DriverCommand {
+    /// List the drivers there are
+    Ls(JsonArgs),
+    /// Run the conformance cases on a driver, in a folder of its own below the root; exit status 0
+    /// only when every case passed, or was skipped for the reason that is shown
+    Test(DriverTestArgs),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DriverTestArgs {
+    /// The driver; it need not be the one that the root was made with
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    /// Print a JSON document for programs
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Subcommand, Debug)]

@@ -31,6 +31,8 @@
 //! ```
 
 mod chain;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod diff_error;
 mod diff_size;
 mod draft;

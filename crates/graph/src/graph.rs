@@ -75,6 +75,14 @@ impl Graph {
         Arc::clone(&self.driver)
     }
 
+    /// Returns how a driver is opened that is to keep owners as this store does.
+    ///
+    /// # Errors
+    /// When the store's ID maps are none.
+    pub fn driver_options(&self) -> Result<DriverOptions, GraphError> {
+        driver_options(self.store.ownership(), self.store.id_maps())
+    }
+
     fn recover(&self) -> Result<(), GraphError> {
         for dead in self.store.dead_sessions()? {
             let session = dead.id().clone();
@@ -221,12 +229,17 @@ fn open_driver(
     owners: Ownership,
     maps: Option<&IdMaps>,
 ) -> Result<Box<dyn Driver>, GraphError> {
+    let options = driver_options(owners, maps)?;
+    let home = Root::new(root).drivers(name);
+    Ok(lith_drivers::open_driver(name, &home, &options)?)
+}
+
+fn driver_options(owners: Ownership, maps: Option<&IdMaps>) -> Result<DriverOptions, GraphError> {
     let mut options = DriverOptions::default();
     options.ownership = ownership(owners);
     options.id_maps = maps.map(id_maps).transpose()?;
     options.in_namespace = maps.is_some_and(IdMaps::in_force);
-    let home = Root::new(root).drivers(name);
-    Ok(lith_drivers::open_driver(name, &home, &options)?)
+    Ok(options)
 }
 
 /// Makes a folder and those it lies in, for their owner only, where there are none yet.

@@ -3,6 +3,7 @@
 mod commit;
 mod copy;
 mod diff;
+mod driver;
 mod events;
 mod history;
 mod images;
@@ -22,7 +23,7 @@ mod writable;
 
 use std::process::ExitCode;
 
-use crate::args::{Cli, Command};
+use crate::args::{Cli, Command, DriverCommand};
 use crate::root;
 
 /// The exit status of a command that failed.
@@ -42,6 +43,8 @@ pub(crate) fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
             return mount::with_command(&open()?, args, global.quiet);
         }
         Command::Unshare(args) => return inside::unshare(&args.command, &root::path(global)?),
+        Command::Driver(DriverCommand::Ls(args)) => driver::list(global, args),
+        Command::Driver(DriverCommand::Test(args)) => return driver::test(&open()?, args),
         Command::Diff(args) => return diff::run(&open()?, args),
         Command::Load(args) if args.list => load::list(args, global.quiet),
         Command::Load(args) => load::run(&open()?, args, global.quiet),

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, bail};
 use lith_store::{IdMaps, Ownership, Store};
 
-use crate::args::{Cli, Command, Global};
+use crate::args::{Cli, Command, DriverCommand, Global};
 use crate::root;
 
 /// This process is root only of a namespace that it made.
@@ -116,7 +116,8 @@ impl Needs {
     fn of(command: &Command) -> Self {
         match command {
             Command::Load(args) if args.list => Self::Nothing,
-            Command::TarSplit(_) => Self::Nothing,
+            Command::TarSplit(_) | Command::Driver(DriverCommand::Ls(_)) => Self::Nothing,
+            Command::Driver(DriverCommand::Test(_)) => Self::Mounts,
             Command::Copy(args) => {
                 let store =
                     |place: &std::ffi::OsStr| place.as_encoded_bytes().starts_with(b"store:");

@@ -227,3 +227,36 @@ fn statuses_tell_differences_from_failures() {
         lith.ok(["umount", "--discard", dir]);
     });
 }
+
+#[test]
+fn drivers_are_tested_in_a_folder_that_goes() {
+    if !is_root("the conformance cases") {
+        return;
+    }
+    let lith = Lith::new("overlay");
+    let drivers = lith.json(["driver", "ls", "--json"]);
+    let used: Vec<&Value> = drivers.as_array().unwrap().iter().collect();
+    assert_eq!(used.len(), 2);
+    assert_eq!(
+        used.iter().filter(|driver| driver["used"] == true).count(),
+        1
+    );
+    let before = lith.listing(".");
+    // Any driver, not only the root's.
+    let cases = lith.json(["driver", "test", "vfs", "--json"]);
+    let cases = cases.as_array().unwrap();
+    assert!(cases.len() > 80);
+    for case in cases {
+        let reason = case["reason"].as_str();
+        match case["outcome"].as_str().unwrap() {
+            "passed" => assert_eq!(reason, None),
+            "skipped" => assert!(reason.is_some()),
+            other => panic!("{case}: {other}"),
+        }
+    }
+    assert_eq!(lith.listing("."), before);
+    assert!(
+        lith.fails(["driver", "test", "aufs"])
+            .contains("no driver is called")
+    );
+}

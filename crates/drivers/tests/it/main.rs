@@ -9,6 +9,7 @@
 mod apply;
 mod chains;
 mod changes;
+mod conformance;
 mod full_disk;
 mod hostile;
 mod layers;
