@@ -24,12 +24,18 @@
 //! either: the name wins. Beyond skopeo, the NAME may be left out wherever it can mean all
 //! images, and `docker-daemon:` does not insist on a tag.
 
+#[cfg(test)]
+mod tests;
+mod wanted;
+
 use std::ffi::OsStr;
-use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use lith_store::{Digest, ImageId, ParseReferenceError, Reference};
+use lith_store::ParseReferenceError;
+
+pub(crate) use wanted::Candidate;
+pub use wanted::Wanted;
 
 /// A SOURCE or a DEST.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,15 +106,6 @@ pub struct StorageSpec {
     pub root: PathBuf,
     /// The folder for what does not outlive the machine.
     pub run: Option<PathBuf>,
-}
-
-/// Which image is meant: by name, by ID, or by what may be either.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
-    text: String,
-    pub(crate) name: Option<Reference>,
-    /// Hex digits, at most 64.
-    pub(crate) id: Option<String>,
 }
 
 /// Why a text is no SOURCE and no DEST.
@@ -214,92 +211,6 @@ impl Location {
     }
 }
 
-impl Wanted {
-    /// Reads an image's name or ID; a name without tag and digest gets the tag `latest`.
-    ///
-    /// # Errors
-    /// What is neither.
-    pub fn parse(text: &str) -> Result<Wanted, ParseReferenceError> {
-        let is_hex = |text: &str| {
-            (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
-        };
-        let bare = text.strip_prefix("sha256:").or(text.strip_prefix('@'));
-        let id = match bare {
-            Some(hex) if is_hex(hex) => Some(hex),
-            _ if text.len() == 64 && is_hex(text) => Some(text),
-            _ => None,
-        };
-        if let Some(id) = id {
-            return Ok(Wanted {
-                text: text.to_owned(),
-                name: None,
-                id: Some(id.to_ascii_lowercase()),
-            });
-        }
-        Ok(Wanted {
-            name: Some(Reference::parse(text)?),
-            id: is_hex(text).then(|| text.to_owned()),
-            text: text.to_owned(),
-        })
-    }
-
-    /// The name that it is, or may be.
-    pub fn name(&self) -> Option<&Reference> {
-        self.name.as_ref()
-    }
-
-    /// The image among `images` that is meant, by its position there.
-    ///
-    /// A name is looked for first. Several images fit only when their IDs begin alike.
-    pub(crate) fn find(&self, images: &[Candidate<'_>]) -> Vec<usize> {
-        let all = |fits: &dyn Fn(&Candidate<'_>) -> bool| -> Vec<usize> {
-            let fitting = images.iter().enumerate().filter(|(_, image)| fits(image));
-            fitting.map(|(index, _)| index).collect()
-        };
-        if let Some(name) = &self.name {
-            let named = all(&|image| image.is_named(name));
-            if !named.is_empty() {
-                return named;
-            }
-        }
-        let Some(id) = &self.id else {
-            return Vec::new();
-        };
-        all(&|image| {
-            image
-                .id
-                .is_some_and(|own| own.hex().starts_with(id.as_str()))
-        })
-    }
-}
-
-impl fmt::Display for Wanted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
-/// An image as far as it matters for choosing.
-pub(crate) struct Candidate<'a> {
-    pub(crate) id: Option<ImageId>,
-    pub(crate) names: &'a [Reference],
-    /// Digests of its manifests.
-    pub(crate) digests: &'a [Digest],
-}
-
-impl Candidate<'_> {
-    fn is_named(&self, wanted: &Reference) -> bool {
-        let repository = |own: &&Reference| own.repository() == wanted.repository();
-        let mut own = self.names.iter().filter(repository);
-        match wanted.digest() {
-            None => own.any(|own| own.tag() == wanted.tag()),
-            Some(digest) => {
-                own.any(|own| own.digest() == Some(digest) || self.digests.contains(digest))
-            }
-        }
-    }
-}
-
 /// What stands before the first colon and, when there is one, behind it.
 fn split(bytes: &[u8]) -> (&[u8], Option<&[u8]>) {
     let mut parts = bytes.splitn(2, |byte| *byte == b':');
@@ -396,215 +307,5 @@ fn brackets(text: &[u8], reason: &'static str) -> LocationError {
     LocationError::Brackets {
         text: String::from_utf8_lossy(text).into_owned(),
         reason,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(text: &str) -> Result<Location, LocationError> {
-        Location::parse(OsStr::new(text))
-    }
-
-    fn image(text: &str) -> Wanted {
-        Wanted::parse(text).unwrap()
-    }
-
-    const ID: &str = "368a2b7b0105136598c4c54c3d41988496eabe880313fcae7306d1de734c2da5";
-
-    #[test]
-    fn paths_are_what_has_no_known_prefix() {
-        for text in [
-            "x.tar",
-            "./oci:x",
-            "/a:b/c.tar",
-            "a:b.tar",
-            "docker-archive",
-            "OCI:x",
-        ] {
-            assert_eq!(parse(text), Ok(Location::Path(text.into())));
-        }
-        assert_eq!(parse("-"), Ok(Location::Standard));
-        let raw = OsStr::from_bytes(b"\xff:\xfe");
-        assert_eq!(Location::parse(raw), Ok(Location::Path(raw.into())));
-        assert_eq!(parse("docker://alpine"), Err(LocationError::Registry));
-    }
-
-    #[test]
-    fn a_path_ends_at_its_first_colon_and_the_name_takes_the_rest() {
-        let location = parse("docker-archive:/a/b.tar:localhost:5000/team/app:1").unwrap();
-        let name = Some(image("localhost:5000/team/app:1"));
-        let path = PathBuf::from("/a/b.tar");
-        assert_eq!(location, Location::DockerArchive { path, name });
-        let location = parse("docker-archive:b:c.tar").unwrap();
-        let (path, name) = ("b".into(), Some(image("c.tar")));
-        assert_eq!(location, Location::DockerArchive { path, name });
-        let location = parse("oci:/a/b:c:d").unwrap();
-        let (dir, name) = ("/a/b".into(), Some("c:d".into()));
-        assert_eq!(location, Location::OciDir { dir, name });
-        let location = parse("oci-archive:x.tar").unwrap();
-        let (path, name) = ("x.tar".into(), None);
-        assert_eq!(location, Location::OciArchive { path, name });
-        let dir = "/a:b".into();
-        assert_eq!(parse("dir:/a:b"), Ok(Location::DockerDir { dir }));
-        let location = parse("docker-store:/var/lib/docker:alpine:3").unwrap();
-        let (root, name) = ("/var/lib/docker".into(), Some(image("alpine:3")));
-        assert_eq!(location, Location::DockerStore { root, name });
-        let name = "a:1".into();
-        assert_eq!(parse("store:a:1"), Ok(Location::Store { name }));
-    }
-
-    #[test]
-    fn paths_need_not_be_text() {
-        let raw = OsStr::from_bytes(b"docker-archive:/\xff:x");
-        let location = Location::parse(raw).unwrap();
-        let path = PathBuf::from(OsStr::from_bytes(b"/\xff"));
-        let name = Some(image("x"));
-        assert_eq!(location, Location::DockerArchive { path, name });
-        let raw = OsStr::from_bytes(b"docker-archive:/x:\xff");
-        let prefix = "docker-archive";
-        assert_eq!(Location::parse(raw), Err(LocationError::NotText { prefix }));
-    }
-
-    #[test]
-    fn what_is_missing_is_said() {
-        for text in [
-            "docker-archive:",
-            "docker-archive::x",
-            "docker-archive:x:",
-            "oci:",
-            "oci:x:",
-            "dir:",
-            "docker-daemon:",
-            "docker-store:",
-            "store:",
-        ] {
-            let error = parse(text).unwrap_err();
-            assert!(
-                matches!(error, LocationError::Missing { .. }),
-                "{text}: {error}"
-            );
-        }
-        for text in [
-            "docker-daemon:Example",
-            "docker-archive:x:Example",
-            "docker-store:x:a b",
-        ] {
-            let error = parse(text).unwrap_err();
-            assert!(
-                matches!(error, LocationError::Name { .. }),
-                "{text}: {error}"
-            );
-        }
-        let error = parse("docker-archive:x:@0").unwrap_err();
-        assert!(matches!(error, LocationError::Index { .. }));
-    }
-
-    #[test]
-    fn brackets_say_which_store() {
-        let spec = |driver: Option<&str>, root: &str, run: Option<&str>| StorageSpec {
-            driver: driver.map(str::to_owned),
-            root: root.into(),
-            run: run.map(PathBuf::from),
-        };
-        for (text, store, name) in [
-            ("", None, None),
-            ("alpine", None, Some("alpine")),
-            (
-                "[overlay@/r+/run]",
-                Some(spec(Some("overlay"), "/r", Some("/run"))),
-                None,
-            ),
-            (
-                "[vfs@/r]a:5000/b:1",
-                Some(spec(Some("vfs"), "/r", None)),
-                Some("a:5000/b:1"),
-            ),
-            ("[/r]@36", Some(spec(None, "/r", None)), Some("@36")),
-            ("[/r+/s]x@y", None, None),
-        ] {
-            let parsed = parse(&format!("containers-storage:{text}"));
-            if text.ends_with("x@y") {
-                assert!(
-                    matches!(parsed, Err(LocationError::Name { .. })),
-                    "{parsed:?}"
-                );
-                continue;
-            }
-            let name = name.map(image);
-            assert_eq!(
-                parsed,
-                Ok(Location::ContainersStorage { store, name }),
-                "{text}"
-            );
-        }
-        for text in [
-            "[]x",
-            "[overlay@r]x",
-            "[@/r]x",
-            "[/r",
-            "[/r+run]x",
-            "[vfs@/r:a=b]x",
-        ] {
-            let error = parse(&format!("containers-storage:{text}")).unwrap_err();
-            assert!(
-                matches!(error, LocationError::Brackets { .. }),
-                "{text}: {error}"
-            );
-        }
-    }
-
-    #[test]
-    fn names_and_ids() {
-        assert_eq!(
-            image("alpine").name.unwrap().to_string(),
-            "docker.io/library/alpine:latest"
-        );
-        for text in [ID.to_owned(), format!("sha256:{ID}"), format!("@{ID}")] {
-            let wanted = image(&text);
-            assert_eq!(
-                (wanted.name, wanted.id.as_deref()),
-                (None, Some(ID)),
-                "{text}"
-            );
-        }
-        assert_eq!(image("sha256:368a").id.as_deref(), Some("368a"));
-        let either = image("beef");
-        assert!(either.name.is_some() && either.id.as_deref() == Some("beef"));
-        assert!(Wanted::parse("@xyz").is_err());
-    }
-
-    #[test]
-    fn a_name_wins_over_an_id() {
-        let id: ImageId = format!("sha256:{ID}").parse().unwrap();
-        let other = ImageId::of_bytes(b"other");
-        let digest = Digest::of(b"manifest");
-        let names: Vec<Reference> = ["368a", "a/b:1"].map(|n| n.parse().unwrap()).into();
-        let images = [
-            Candidate {
-                id: Some(id),
-                names: &[],
-                digests: &[],
-            },
-            Candidate {
-                id: Some(other),
-                names: &names,
-                digests: &[digest],
-            },
-        ];
-        for (text, found) in [
-            ("368a", &[1][..]),
-            ("@368a", &[0]),
-            ("368a2", &[0]),
-            ("a/b:1", &[1]),
-            ("a/b", &[]),
-            ("a/b:2", &[]),
-            ("@ffffffff", &[]),
-            (&format!("a/b@{digest}"), &[1]),
-            (&format!("a/c@{digest}"), &[]),
-        ] {
-            assert_eq!(image(text).find(&images), found, "{text}");
-        }
     }
 }
