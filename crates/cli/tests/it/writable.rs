@@ -233,7 +233,7 @@ fn drivers_are_tested_in_a_folder_that_goes() {
     if !is_root("the conformance cases") {
         return;
     }
-    let lith = Lith::new("overlay");
+    let lith = Lith::new("vfs");
     let drivers = lith.json(["driver", "ls", "--json"]);
     let used: Vec<&Value> = drivers.as_array().unwrap().iter().collect();
     assert_eq!(used.len(), 2);
@@ -243,7 +243,7 @@ fn drivers_are_tested_in_a_folder_that_goes() {
     );
     let before = lith.listing(".");
     // Any driver, not only the root's.
-    let cases = lith.json(["driver", "test", "vfs", "--json"]);
+    let cases = lith.json(["driver", "test", "overlay", "--json"]);
     let cases = cases.as_array().unwrap();
     assert!(cases.len() > 80);
     for case in cases {

@@ -13,6 +13,7 @@ mod steps;
 mod stream;
 mod tarsplit;
 mod tree;
+mod writable;
 
 use anyhow::Result;
 
@@ -60,6 +61,7 @@ pub(crate) fn all() -> Vec<Case> {
         input::add(&mut cases, driver);
         stream::add(&mut cases, driver);
         tree::add(&mut cases, driver);
+        writable::add(&mut cases, driver);
         names::add(&mut cases, driver);
         peers::add(&mut cases, driver);
         failure::add(&mut cases, driver);
