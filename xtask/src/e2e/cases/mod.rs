@@ -13,6 +13,7 @@ mod steps;
 mod stream;
 mod tarsplit;
 mod tree;
+mod user;
 mod writable;
 
 use anyhow::Result;
@@ -68,6 +69,7 @@ pub(crate) fn all() -> Vec<Case> {
         crash::add(&mut cases, driver);
         graph::add(&mut cases, driver);
         machine::add(&mut cases, driver);
+        user::add(&mut cases, driver);
         all.append(&mut cases.cases);
     }
     let mut cases = Cases::new("formats");
