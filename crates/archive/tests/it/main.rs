@@ -26,6 +26,7 @@ mod real;
 mod remove;
 mod save;
 mod select;
+mod stream_driver;
 mod support;
 mod tree;
 mod unsaved;
