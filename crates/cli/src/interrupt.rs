@@ -76,13 +76,21 @@ fn pass(signal: i32) -> bool {
     let Some(child) = Pid::from_raw(CHILD.load(Ordering::Acquire)) else {
         return false;
     };
-    // The terminal has sent SIGINT to both.
-    if signal == SIGTERM
-        && let Err(error) = kill_process(child, Signal::TERM)
-    {
+    let signal = match signal {
+        SIGTERM => Signal::TERM,
+        // The terminal has sent it to both.
+        _ if on_terminal() => return true,
+        _ => Signal::INT,
+    };
+    if let Err(error) = kill_process(child, signal) {
         tracing::debug!(%error, "the command has ended");
     }
     true
+}
+
+/// Whether a terminal tells this process and those that it starts to stop.
+fn on_terminal() -> bool {
+    rustix::termios::tcgetpgrp(io::stdin()).is_ok_and(|group| group == rustix::process::getpgrp())
 }
 
 fn give_up(signal: i32) {

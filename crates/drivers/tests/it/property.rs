@@ -80,7 +80,7 @@ fn entry(links: bool) -> impl Strategy<Value = Item> {
     })
 }
 
-fn layers(links: bool) -> impl Strategy<Value = Vec<Vec<Item>>> {
+pub(crate) fn layers(links: bool) -> impl Strategy<Value = Vec<Vec<Item>>> {
     prop::collection::vec(prop::collection::vec(entry(links), 0..14), 1..4)
 }
 
@@ -109,7 +109,7 @@ fn run(driver: &str, layers: &[Vec<Item>]) -> (Vec<Tree>, Option<String>) {
     (trees, None)
 }
 
-fn config() -> ProptestConfig {
+pub(crate) fn config() -> ProptestConfig {
     // More on request, by LITH_CASES=20000.
     let cases = std::env::var("LITH_CASES")
         .ok()

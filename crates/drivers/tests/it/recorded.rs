@@ -7,6 +7,9 @@ use std::path::Path;
 
 use lith_drivers::{DriverError, DriverOptions, Ownership, default_driver, open_driver};
 
+use proptest::prelude::*;
+
+use crate::property;
 use crate::support::{
     Bench, DRIVERS, Item, Layer, Node, Tree, as_user, brief, dir, file, hard_link, item, root,
     symlink, tree_of, user_folder,
@@ -218,6 +221,57 @@ fn a_users_layers_say_all_that_roots_are() {
             assert_eq!(bench.driver.list().unwrap(), []);
         });
     }
+}
+
+/// Applies layers as `layers` of a driver; stops at the first refusal.
+fn apply(bench: &Bench, layers: &[Vec<Item>]) -> (Vec<Layer>, Option<String>) {
+    let mut made: Vec<Layer> = Vec::new();
+    for items in layers {
+        match bench.try_layer(made.last(), items) {
+            Ok(layer) => {
+                bench.check_comes_back(&layer);
+                made.push(layer);
+            }
+            Err(refusal) => return (made, Some(refusal)),
+        }
+    }
+    (made, None)
+}
+
+#[test]
+fn random_layers_of_a_user_say_what_roots_are() {
+    if !root("random_layers_of_a_user_say_what_roots_are") {
+        return;
+    }
+    let config = ProptestConfig {
+        cases: property::config().cases / 2,
+        ..property::config()
+    };
+    proptest!(config, |(layers in property::layers(true))| {
+        for driver in DRIVERS {
+            let plain = Bench::in_memory(driver, &DriverOptions::default());
+            let (theirs, expected_refusal) = apply(&plain, &layers);
+            let (bench, ours, refusal) = as_user(USER, || {
+                let bench = Bench::inside(user_folder(), driver, &recorded());
+                let (ours, refusal) = apply(&bench, &layers);
+                bench.check_clean();
+                (bench, ours, refusal)
+            });
+            prop_assert_eq!(refusal, expected_refusal);
+            check_own(bench.home());
+            let tree = if driver == "vfs" { "tree" } else { "diff" };
+            for (n, (theirs, layer)) in theirs.iter().zip(&ours).enumerate() {
+                let expected = plain.shown(theirs);
+                let beneath = if driver == "vfs" { &ours[n..=n] } else { &ours[..=n] };
+                let found = told(bench.shown(layer), |place| said_of(&bench, tree, beneath, place));
+                for place in expected.keys().chain(found.keys()) {
+                    let (theirs, ours) = (expected.get(place), found.get(place));
+                    let name = String::from_utf8_lossy(place);
+                    prop_assert_eq!(theirs, ours, "{} {} at {:?}: root, user", driver, n, name);
+                }
+            }
+        }
+    });
 }
 
 #[test]
