@@ -31,6 +31,8 @@ pub(crate) struct Cost {
     /// Largest resident size of the process or of a child of its own, in KiB.
     pub(crate) peak_kib: u64,
     pub(crate) seconds: f64,
+    /// Time on processors, of the process and of its children; none where nobody knows.
+    pub(crate) cpu_seconds: Option<f64>,
 }
 
 /// Runs the command, writes its cost, ends as it ended.
@@ -55,7 +57,13 @@ fn measure(options: &Options) -> Result<u8> {
         .with_context(|| format!("cannot start {}", program.display()))?;
     let seconds = started.elapsed().as_secs_f64();
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
-    let report = json!({ "peak_kib": usage.max_rss(), "seconds": seconds });
+    let cpu = [usage.user_time(), usage.system_time()];
+    let cpu = cpu.map(|time| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6);
+    let report = json!({
+        "peak_kib": usage.max_rss(),
+        "seconds": seconds,
+        "cpu_seconds": cpu[0] + cpu[1],
+    });
     std::fs::write(&options.report, report.to_string())
         .with_context(|| format!("cannot write {}", options.report.display()))?;
     Ok(status
@@ -89,5 +97,10 @@ pub(crate) fn cost(command: &Command, stdin: Stdio, report: &Path) -> Result<(Ou
     let seconds = value["seconds"]
         .as_f64()
         .context("seconds in the cost report")?;
-    Ok((output, Cost { peak_kib, seconds }))
+    let cost = Cost {
+        peak_kib,
+        seconds,
+        cpu_seconds: value["cpu_seconds"].as_f64(),
+    };
+    Ok((output, cost))
 }

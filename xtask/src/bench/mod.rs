@@ -1,5 +1,6 @@
 //! What things cost: figures for people, never a test that passes or fails.
 
+mod images;
 mod scale;
 
 use anyhow::Result;
@@ -13,6 +14,8 @@ pub(crate) struct Options {
 
 #[derive(clap::Subcommand)]
 enum What {
+    /// Times loading and saving images, against podman, skopeo, docker and tar.
+    Images(images::Options),
     /// Times commands on a store with 10 images and on one with many.
     Scale(scale::Options),
 }
@@ -20,6 +23,7 @@ enum What {
 /// Measures and prints a table.
 pub(crate) fn run(options: &Options) -> Result<()> {
     match &options.what {
+        What::Images(options) => images::run(options),
         What::Scale(options) => scale::run(options),
     }
 }

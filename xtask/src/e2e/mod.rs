@@ -12,7 +12,8 @@ mod lab;
 mod peers;
 mod report;
 
-pub(crate) use peers::{Podman, Settings};
+pub(crate) use guards::Mounted;
+pub(crate) use peers::{Docker, Podman, Settings, skopeo_copy};
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -109,4 +110,9 @@ fn on_interrupt() -> Result<Arc<AtomicBool>> {
         signal_hook::flag::register(signal, Arc::clone(&flag))?;
     }
     Ok(flag)
+}
+
+/// Makes the large image of this machine's own files; gives its archive.
+pub(crate) fn machine(folder: &std::path::Path) -> Result<std::path::PathBuf> {
+    Ok(images::large(folder)?.archive)
 }

@@ -5,7 +5,7 @@ pub(crate) mod family;
 mod made;
 mod odd;
 
-pub(crate) use made::Made;
+pub(crate) use made::{Made, large};
 
 use std::path::{Path, PathBuf};
 use std::rc::Rc;

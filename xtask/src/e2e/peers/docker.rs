@@ -84,7 +84,8 @@ impl Docker {
         self.folder.join("data")
     }
 
-    fn docker(&self) -> Result<Command> {
+    /// `docker` for this daemon; the caller adds what it shall do.
+    pub(crate) fn docker(&self) -> Result<Command> {
         let mut command = self.settings.command("docker")?;
         command.arg("-H").arg(socket(self.run.path()));
         Ok(command)
