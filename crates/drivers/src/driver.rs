@@ -44,8 +44,7 @@ pub trait Driver: Send + Sync {
     /// caller's business.
     ///
     /// # Errors
-    /// [`DriverError::Busy`] while it, or a layer that stands on it, is mounted;
-    /// [`DriverError::Standing`] while a writable layer stands on it.
+    /// [`DriverError::Busy`] while it, or a layer that stands on it and needs it, is mounted.
     fn remove(&self, id: &CacheId) -> Result<(), DriverError>;
 
     /// Opens the layer's own files, to read payloads back.

@@ -65,14 +65,6 @@ pub enum DriverError {
         /// The ID.
         id: CacheId,
     },
-    /// A writable layer stands on the layer.
-    #[error("layer {id} is in use: writable layer {writable} stands on it")]
-    Standing {
-        /// The layer.
-        id: CacheId,
-        /// The writable layer.
-        writable: CacheId,
-    },
     /// The layer is mounted, or a layer that stands on it is.
     #[error("layer {id} is in use: mounted on {}", target.display())]
     Busy {

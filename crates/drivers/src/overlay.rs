@@ -81,23 +81,23 @@ impl Driver for Overlay {
 
     fn remove(&self, id: &CacheId) -> Result<(), DriverError> {
         for mount in self.mounts()? {
-            // A mount whose layers can not be told is no reason to keep others; what writable layers
-            // stand on is asked below.
-            let needs = !mount.writable
-                && (mount.layer == *id
-                    || chain::chain(&self.home, &mount.layer)
-                        .is_ok_and(|layers| layers.contains(id)));
+            // A mount whose layers can not be told is no reason to keep others.
+            let top = match mount.writable {
+                true => self
+                    .home
+                    .writable(&mount.layer)
+                    .ok()
+                    .and_then(|found| found.parent),
+                false => Some(mount.layer),
+            };
+            let needs = top.is_some_and(|top| {
+                top == *id || chain::chain(&self.home, &top).is_ok_and(|layers| layers.contains(id))
+            });
             if needs {
                 return Err(DriverError::Busy {
                     id: id.clone(),
                     target: mount.target,
                 });
-            }
-        }
-        for (base, writable) in self.home.bases()? {
-            if chain::chain(&self.home, &base).is_ok_and(|layers| layers.contains(id)) {
-                let id = id.clone();
-                return Err(DriverError::Standing { id, writable });
             }
         }
         self.home.remove(id)

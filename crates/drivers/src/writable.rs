@@ -38,8 +38,7 @@ const LONGEST_LABEL: usize = 16 << 20;
 ///
 /// Their IDs are names of their own: a layer and a writable layer may have the same. Nothing of
 /// a writable layer is in memory; every process finds those that there are. That the layer below
-/// one is not removed is the caller's business, as it is for layers on top of each other; a driver
-/// refuses it all the same.
+/// one is not removed is the caller's business, as it is for layers on top of each other.
 pub trait WritableLayers: Send + Sync {
     /// Makes a writable layer over `parent`, which shows everything that the parent does, or over
     /// nothing. `label` is kept beside it, of at most 16 MiB.

@@ -147,12 +147,17 @@ impl Graph {
             }
         }
         for cache in trees {
+            if self.has_writable_on(&cache)? {
+                // What was written over them is worth more than the space.
+                tracing::warn!(%cache, "belongs to no layer, but a writable layer stands on it");
+                continue;
+            }
             tracing::info!(%cache, "removing files that belong to no layer");
             match self.remove_tree(&cache) {
-                // Some still shows them: what that holds is worth more than the space.
-                Err(GraphError::Driver(
-                    error @ (DriverError::Busy { .. } | DriverError::Standing { .. }),
-                )) => tracing::warn!(%error, "left as they are"),
+                // Some still shows them.
+                Err(GraphError::Driver(error @ DriverError::Busy { .. })) => {
+                    tracing::warn!(%error, "left as they are");
+                }
                 done => done?,
             }
         }

@@ -224,6 +224,14 @@ impl Graph {
         }
     }
 
+    /// Whether a writable layer stands on this tree of the driver.
+    pub(crate) fn has_writable_on(&self, cache: &str) -> Result<bool, GraphError> {
+        match (self.driver().writable(), cache.parse()) {
+            (Some(writable), Ok(cache)) => Ok(!writable.standing_on(&cache)?.is_empty()),
+            _ => Ok(false),
+        }
+    }
+
     fn writable(&self) -> Result<&dyn WritableLayers, GraphError> {
         self.driver().writable().ok_or_else(|| {
             let unsupported = DriverError::Unsupported {

@@ -53,6 +53,9 @@ pub enum BuildError {
         /// What was given.
         epoch: i64,
     },
+    /// There was nothing to import, not even an empty tar: whoever was to write it has failed, say.
+    #[error("there is nothing to import: not one byte came")]
+    Empty,
     /// The layer could not be written.
     #[error(transparent)]
     Diff(#[from] StageDiffError),

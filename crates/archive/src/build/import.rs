@@ -13,7 +13,7 @@ use super::{BuildError, BuildOptions, BuiltImage, in_session, publish};
 /// The layer comes back bit for bit. `subject` is where the tar came from, for the history.
 ///
 /// # Errors
-/// [`BuildError::Register`] for a tar that is refused; nothing is kept then.
+/// [`BuildError::Empty`], [`BuildError::Register`] for a tar that is refused; nothing is kept then.
 pub fn import(
     graph: &Graph,
     tar: &mut (dyn Read + Send),
@@ -24,6 +24,9 @@ pub fn import(
     let created = options.created()?;
     in_session(graph, |session| {
         let staged = graph.stage(session, tar, None, observer)?;
+        if staged.tar_size() == 0 {
+            return Err(BuildError::Empty);
+        }
         let diff_id = *staged.diff_id();
         let descriptor = Descriptor::chain(None, &diff_id);
         let layer = graph.publish(session, staged, &descriptor)?;

@@ -186,6 +186,8 @@ fn what_was_written_over_a_removed_image_can_still_be_committed() {
 #[test]
 fn an_export_is_the_tree_and_an_import_of_it_is_the_same_tree() {
     on_each_driver(|lith| {
+        let nothing = lith.pipe(["import"], b"");
+        assert_eq!(nothing.status.code(), Some(1), "{nothing:?}");
         let first = lith.ok(["export", "base"]);
         assert!(first == lith.ok(["export", "base"]));
         let output = lith.pipe(["import", "--tag", "again"], &first);

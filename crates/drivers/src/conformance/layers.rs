@@ -236,12 +236,24 @@ pub(super) fn remove_below(case: &Case<'_>) -> Done {
     let writable = case.writable()?;
     let id = case.id()?;
     writable.create(&id, Some(&base), b"")?;
-    ensure(
-        case.driver.remove(&base).is_err(),
-        "what a writable layer stands on can be removed",
+    same(
+        &writable.standing_on(&base)?,
+        &vec![id.clone()],
+        "what stands on it",
     )?;
+    let dir = case.dir()?;
+    let mount = case.driver.mount(&MountRequest::writable(&id, &dir))?;
+    // Refused, or without harm to what shows: a full copy needs nobody.
+    let removed = case.driver.remove(&base);
+    let content = fs::read(dir.join("f"));
+    mount.unmount()?;
     writable.remove(&id)?;
-    Ok(case.driver.remove(&base)?)
+    same(&content?, &b"x".to_vec(), "what a writable layer shows")?;
+    match removed {
+        Ok(()) => Ok(()),
+        Err(DriverError::Busy { .. }) => Ok(case.driver.remove(&base)?),
+        Err(error) => Err(error.into()),
+    }
 }
 
 pub(super) fn applied_size(case: &Case<'_>) -> Done {

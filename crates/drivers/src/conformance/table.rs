@@ -164,7 +164,7 @@ pub(super) const CASES: &[Entry] = &[
     ),
     case(
         "snapshots-remove-intermediate",
-        "what a writable layer stands on cannot be removed",
+        "what a mounted writable layer stands on is refused, or not needed",
         layers::remove_below,
     ),
     case(

@@ -112,3 +112,30 @@ fn what_no_layer_can_hold_leaves_nothing() {
         assert_eq!(graph.writable_layers().unwrap().len(), 1);
     });
 }
+
+#[test]
+fn a_layer_that_is_written_over_can_be_made_anew() {
+    on_each_driver(|fixture| {
+        let graph = fixture.open();
+        let session = graph.store().begin().unwrap();
+        let content = tar(&[("f", b"low"), ("g", b"g")]);
+        let (_, base) = register(&graph, &session, None, &content);
+        let id = graph.create_writable(Some(&base.id), b"").unwrap();
+        let target = fixture.folder.path().join("mnt");
+        fs::create_dir(&target).unwrap();
+        let mount = graph.mount_writable(&id, &target).unwrap();
+        fs::write(target.join("new"), "n").unwrap();
+        mount.unmount().unwrap();
+        fixture.lose_tree(&graph, &base.id);
+        let (_, again) = register(&graph, &session, None, &content);
+        assert_eq!(again.id, base.id);
+        let mount = graph.mount_writable(&id, &target).unwrap();
+        assert_eq!(fs::read(target.join("f")).unwrap(), b"low");
+        assert_eq!(fs::read(target.join("new")).unwrap(), b"n");
+        mount.unmount().unwrap();
+        let new = graph.tree_of_writable(&id).unwrap();
+        let old = graph.tree_below_writable(&id).unwrap();
+        let found = lith_drivers::changes(&new, old.as_ref()).unwrap();
+        assert_eq!(found.len(), 1);
+    });
+}
