@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, bail};
-use lith_store::{IdMaps, Ownership, Store};
+use lith_store::{IdMaps, IdRange, Ownership, Store};
 
 use crate::args::{Cli, Command, DriverCommand, Global};
 use crate::root;
@@ -47,9 +47,7 @@ pub(crate) fn prepare(cli: &mut Cli) -> anyhow::Result<()> {
     }
     let path = root::path(&cli.global)?;
     if rustix::process::geteuid().is_root() {
-        if is_inside() {
-            inside_defaults(&mut cli.global, &path)?;
-        }
+        inside_defaults(&mut cli.global, &path)?;
         return match needs {
             Needs::Mounts => enter::mount_namespace(),
             _ => Ok(()),
@@ -145,10 +143,11 @@ enum Maps {
 
 /// Finds out what the store needs; for one that is to be made, decides and notes it.
 fn user_maps(global: &mut Global, path: &Path) -> anyhow::Result<Maps> {
-    let found = Store::ownership_of(path)
-        .with_context(|| format!("cannot open the store at {}", path.display()))?;
-    if let Some((_, maps)) = found {
-        return Ok(maps.map_or(Maps::None, Maps::Of));
+    match Store::ownership_of(path) {
+        Ok(None) => {}
+        Ok(Some((_, maps))) => return Ok(maps.map_or(Maps::None, Maps::Of)),
+        // Opening it says what is wrong.
+        Err(_) => return Ok(Maps::None),
     }
     let (uid, gid) = own_ids();
     let given = root::id_maps(global);
@@ -194,17 +193,21 @@ fn note_new(global: &mut Global, maps: &IdMaps) {
     global.gidmap.clone_from(&maps.gids);
 }
 
-/// How a root is made by who is root only of a namespace of ours.
+/// How a root is made by who is root only of a user namespace, ours or that of a container: the
+/// kernel lets nobody make devices there.
 fn inside_defaults(global: &mut Global, path: &Path) -> anyhow::Result<()> {
     if global.ownership.is_some() || root::id_maps(global).is_some() {
         return Ok(());
     }
-    let found = Store::ownership_of(path)
-        .with_context(|| format!("cannot open the store at {}", path.display()))?;
-    if found.is_some() {
+    if !matches!(Store::ownership_of(path), Ok(None)) {
         return Ok(());
     }
     let here = IdMaps::of_this_process().context("cannot read the ID maps of this process")?;
+    // All IDs there are, but for the one that means none: the machine's own.
+    let whole = |ranges: &[IdRange]| matches!(ranges, [all] if all.count == u32::MAX);
+    if whole(&here.uids) && whole(&here.gids) {
+        return Ok(());
+    }
     if here.uids.iter().all(|range| range.count == 1) {
         global.ownership = Some(Ownership::Recorded);
     } else {

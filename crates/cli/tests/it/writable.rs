@@ -236,6 +236,7 @@ fn drivers_are_tested_in_a_folder_that_goes() {
         return;
     }
     let lith = Lith::new("vfs");
+    lith.ok(["info"]);
     let drivers = lith.json(["driver", "ls", "--json"]);
     let used: Vec<&Value> = drivers.as_array().unwrap().iter().collect();
     assert_eq!(used.len(), 2);
