@@ -4,17 +4,17 @@
 //! in a folder of cargo's target folder (or `--work`), so that the figures are those of a real
 //! disk. All times are medians.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 
+use super::Setting;
 use crate::archive::Series;
 use crate::e2e::{Podman, Settings};
 use crate::lith::{Driver, Lith};
 use crate::process::{self, Running};
-use crate::workspace;
 
 /// Images in the small store.
 const FEW: usize = 10;
@@ -36,25 +36,14 @@ pub(crate) struct Options {
     /// Keeps trees with vfs instead of overlay.
     #[arg(long)]
     vfs: bool,
-    /// Where the stores are made [default: cargo's target folder].
-    #[arg(long)]
-    work: Option<PathBuf>,
-    /// Measures this program instead of building one.
-    #[arg(long)]
-    lith: Option<PathBuf>,
+    #[command(flatten)]
+    setting: Setting,
 }
 
 /// Makes both stores, runs every command on both in turn, prints a table.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let program = match &options.lith {
-        Some(program) => program.canonicalize().context("--lith")?,
-        None => workspace::build_lith()?,
-    };
-    let above = options.work.clone().map_or_else(workspace::target, Ok)?;
-    std::fs::create_dir_all(&above)?;
-    let folder = tempfile::Builder::new()
-        .prefix("bench-")
-        .tempdir_in(&above)?;
+    let program = options.setting.program()?;
+    let folder = options.setting.folder()?;
     let driver = if options.vfs {
         Driver::Vfs
     } else {

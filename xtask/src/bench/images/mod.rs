@@ -13,14 +13,14 @@ mod trial;
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use self::report::Report;
 use self::subject::Subject;
 use self::tools::{Tool, Work};
 use self::trial::Bench;
+use super::Setting;
 use crate::e2e::Settings;
-use crate::workspace;
 
 /// Arguments of `cargo xtask bench images`.
 #[derive(clap::Args)]
@@ -37,28 +37,17 @@ pub(crate) struct Options {
     /// Only works or tools whose names have this in them.
     #[arg(long, value_name = "TEXT")]
     only: Vec<String>,
-    /// Where file systems are made, in memory if there is room [default: cargo's target folder].
-    #[arg(long)]
-    work: Option<PathBuf>,
     /// Writes images.json, images.md and images.svg here.
     #[arg(long)]
     out: Option<PathBuf>,
-    /// Measures this program instead of building one.
-    #[arg(long)]
-    lith: Option<PathBuf>,
+    #[command(flatten)]
+    setting: Setting,
 }
 
 /// Measures everything, prints a table.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let program = match &options.lith {
-        Some(program) => program.canonicalize().context("--lith")?,
-        None => workspace::build_lith()?,
-    };
-    let above = options.work.clone().map_or_else(workspace::target, Ok)?;
-    std::fs::create_dir_all(&above)?;
-    let folder = tempfile::Builder::new()
-        .prefix("bench-")
-        .tempdir_in(above.canonicalize()?)?;
+    let program = options.setting.program()?;
+    let folder = options.setting.folder()?;
     let settings = Settings::new(&folder.path().join("home"))?;
     let subjects = Subject::all(&options.archives, &settings, folder.path())?;
     let bench = Bench {
