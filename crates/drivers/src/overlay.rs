@@ -17,7 +17,7 @@ use crate::tree::LayerTree;
 use crate::tree::settle::Form;
 use crate::usage::Usage;
 use crate::vfs::{mount_single, mount_writable_alone, open_target};
-use crate::writable::{self, WritableLayer, WritableLayers};
+use crate::writable::{self, WritableLayers, Writables};
 
 pub(crate) const NAME: &str = "overlay";
 
@@ -26,6 +26,7 @@ pub(crate) const NAME: &str = "overlay";
 pub(crate) struct Overlay {
     home: Arc<Home>,
     info: DriverInfo,
+    writables: Writables,
     old_mount_api: bool,
 }
 
@@ -39,9 +40,16 @@ impl Overlay {
         info.backing = home.backing();
         info.stand_alone = true;
         info.powers.writable = true;
+        let writables = Writables {
+            home: Arc::clone(&home),
+            form: Form::Upper,
+            beneath: Self::beneath,
+            lowers: Self::beneath_writable,
+        };
         Ok(Box::new(Self {
             home,
             info,
+            writables,
             old_mount_api: options.old_mount_api,
         }))
     }
@@ -134,7 +142,7 @@ impl Driver for Overlay {
     }
 
     fn writable(&self) -> Option<&dyn WritableLayers> {
-        Some(self)
+        Some(&self.writables)
     }
 
     fn mounts(&self) -> Result<Vec<MountInfo>, DriverError> {
@@ -162,7 +170,7 @@ impl Overlay {
         let _lock = self.home.lock_writable(request.layer)?;
         // With no index the kernel would let the same directory be written through two mounts.
         self.home.expect_unmounted(request.layer)?;
-        match self.beneath_writable(request.layer)? {
+        match Self::beneath_writable(&self.home, request.layer)? {
             // There is nothing to lay it over.
             layers if layers.is_empty() => mount_writable_alone(&self.home, request),
             layers => self.lay_over(&layers, request),
@@ -170,12 +178,12 @@ impl Overlay {
     }
 
     /// The layers that show in a writable one.
-    fn beneath_writable(&self, id: &CacheId) -> Result<Vec<CacheId>, DriverError> {
-        let Some(parent) = self.home.writable_facts(id)?.parent else {
+    fn beneath_writable(home: &Home, id: &CacheId) -> Result<Vec<CacheId>, DriverError> {
+        let Some(parent) = home.writable_facts(id)?.parent else {
             return Ok(Vec::new());
         };
-        let layers = chain::chain(&self.home, &self.home.id_in_facts(id, &parent)?)?;
-        chain::expect_trees(&self.home, &layers)?;
+        let layers = chain::chain(home, &home.id_in_facts(id, &parent)?)?;
+        chain::expect_trees(home, &layers)?;
         Ok(layers)
     }
 
@@ -216,48 +224,5 @@ impl Overlay {
             }
         })?;
         Ok(Mount::new(target.path))
-    }
-}
-
-impl WritableLayers for Overlay {
-    fn create(
-        &self,
-        id: &CacheId,
-        parent: Option<&CacheId>,
-        label: &[u8],
-    ) -> Result<(), DriverError> {
-        self.home.expect_no_writable(id)?;
-        let stands_on = parent.map_or(Parent::None, Parent::Known);
-        LayerDraft::prepare(&self.home, stands_on, Form::Upper, Self::beneath)?
-            .publish_writable(id, parent, label)
-    }
-
-    fn list(&self) -> Result<Vec<CacheId>, DriverError> {
-        self.home.list_writable()
-    }
-
-    fn get(&self, id: &CacheId) -> Result<WritableLayer, DriverError> {
-        self.home.writable(id)
-    }
-
-    fn relabel(&self, id: &CacheId, label: &[u8]) -> Result<(), DriverError> {
-        self.home.relabel_writable(id, label)
-    }
-
-    fn standing_on(&self, parent: &CacheId) -> Result<Vec<CacheId>, DriverError> {
-        self.home.writable_on(parent)
-    }
-
-    fn tree(&self, id: &CacheId) -> Result<LayerTree, DriverError> {
-        let lowers = self.beneath_writable(id)?;
-        self.home.writable_tree(id, lowers.into_iter())
-    }
-
-    fn usage(&self, id: &CacheId) -> Result<Usage, DriverError> {
-        self.home.writable_usage(id)
-    }
-
-    fn remove(&self, id: &CacheId) -> Result<(), DriverError> {
-        self.home.remove_writable(id)
     }
 }

@@ -18,7 +18,7 @@ use crate::options::DriverOptions;
 use crate::tree::settle::Form;
 use crate::tree::{LayerTree, handle};
 use crate::usage::Usage;
-use crate::writable::{WritableLayer, WritableLayers};
+use crate::writable::{WritableLayers, Writables};
 
 pub(crate) const NAME: &str = "vfs";
 
@@ -27,6 +27,7 @@ pub(crate) const NAME: &str = "vfs";
 pub(crate) struct Vfs {
     home: Arc<Home>,
     info: DriverInfo,
+    writables: Writables,
 }
 
 impl Vfs {
@@ -39,7 +40,18 @@ impl Vfs {
         info.backing = home.backing();
         info.stand_alone = true;
         info.powers.writable = true;
-        Ok(Box::new(Self { home, info }))
+        let writables = Writables {
+            home: Arc::clone(&home),
+            form: Form::Full,
+            beneath: Self::beneath,
+            // Each has a copy of everything.
+            lowers: |_, _| Ok(Vec::new()),
+        };
+        Ok(Box::new(Self {
+            home,
+            info,
+            writables,
+        }))
     }
 
     /// What a layer over this one is filled from.
@@ -112,7 +124,7 @@ impl Driver for Vfs {
     }
 
     fn writable(&self) -> Option<&dyn WritableLayers> {
-        Some(self)
+        Some(&self.writables)
     }
 
     fn mounts(&self) -> Result<Vec<MountInfo>, DriverError> {
@@ -129,49 +141,6 @@ impl Driver for Vfs {
 
     fn sync(&self) -> Result<(), DriverError> {
         self.home.sync()
-    }
-}
-
-impl WritableLayers for Vfs {
-    fn create(
-        &self,
-        id: &CacheId,
-        parent: Option<&CacheId>,
-        label: &[u8],
-    ) -> Result<(), DriverError> {
-        self.home.expect_no_writable(id)?;
-        let stands_on = parent.map_or(Parent::None, Parent::Known);
-        LayerDraft::prepare(&self.home, stands_on, Form::Full, Self::beneath)?
-            .publish_writable(id, parent, label)
-    }
-
-    fn list(&self) -> Result<Vec<CacheId>, DriverError> {
-        self.home.list_writable()
-    }
-
-    fn get(&self, id: &CacheId) -> Result<WritableLayer, DriverError> {
-        self.home.writable(id)
-    }
-
-    fn relabel(&self, id: &CacheId, label: &[u8]) -> Result<(), DriverError> {
-        self.home.relabel_writable(id, label)
-    }
-
-    fn standing_on(&self, parent: &CacheId) -> Result<Vec<CacheId>, DriverError> {
-        self.home.writable_on(parent)
-    }
-
-    fn tree(&self, id: &CacheId) -> Result<LayerTree, DriverError> {
-        self.home.writable_facts(id)?;
-        self.home.writable_tree(id, std::iter::empty())
-    }
-
-    fn usage(&self, id: &CacheId) -> Result<Usage, DriverError> {
-        self.home.writable_usage(id)
-    }
-
-    fn remove(&self, id: &CacheId) -> Result<(), DriverError> {
-        self.home.remove_writable(id)
     }
 }
 

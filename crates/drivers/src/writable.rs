@@ -13,15 +13,18 @@
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use rustix::fs::{FlockOperation, Mode};
 use rustix::io::Errno;
 
-use crate::driver::Placed;
+use crate::draft::{FindBeneath, LayerDraft};
+use crate::driver::{Parent, Placed};
 use crate::error::DriverError;
 use crate::facts::Facts;
 use crate::home::Home;
 use crate::id::CacheId;
+use crate::tree::settle::Form;
 use crate::tree::{LayerTree, handle};
 use crate::usage::Usage;
 use crate::work::WorkFolder;
@@ -110,6 +113,61 @@ pub struct WritableLayer {
     pub parent: Option<CacheId>,
     /// What its owner wanted noted.
     pub label: Vec<u8>,
+}
+
+/// The writable layers of a driver that keeps trees.
+#[derive(Debug)]
+pub(crate) struct Writables {
+    pub(crate) home: Arc<Home>,
+    /// How they lie, and what they are made over.
+    pub(crate) form: Form,
+    pub(crate) beneath: FindBeneath,
+    /// The layers whose trees show in one, beside its own.
+    pub(crate) lowers: fn(&Home, &CacheId) -> Result<Vec<CacheId>, DriverError>,
+}
+
+impl WritableLayers for Writables {
+    fn create(
+        &self,
+        id: &CacheId,
+        parent: Option<&CacheId>,
+        label: &[u8],
+    ) -> Result<(), DriverError> {
+        self.home.expect_no_writable(id)?;
+        let stands_on = parent.map_or(Parent::None, Parent::Known);
+        LayerDraft::prepare(&self.home, stands_on, self.form, self.beneath)?
+            .publish_writable(id, parent, label)
+    }
+
+    fn list(&self) -> Result<Vec<CacheId>, DriverError> {
+        self.home.list_writable()
+    }
+
+    fn get(&self, id: &CacheId) -> Result<WritableLayer, DriverError> {
+        self.home.writable(id)
+    }
+
+    fn relabel(&self, id: &CacheId, label: &[u8]) -> Result<(), DriverError> {
+        self.home.relabel_writable(id, label)
+    }
+
+    fn standing_on(&self, parent: &CacheId) -> Result<Vec<CacheId>, DriverError> {
+        self.home.writable_on(parent)
+    }
+
+    fn tree(&self, id: &CacheId) -> Result<LayerTree, DriverError> {
+        self.home.writable_facts(id)?;
+        let lowers = (self.lowers)(&self.home, id)?;
+        self.home.writable_tree(id, lowers.into_iter())
+    }
+
+    fn usage(&self, id: &CacheId) -> Result<Usage, DriverError> {
+        self.home.writable_usage(id)
+    }
+
+    fn remove(&self, id: &CacheId) -> Result<(), DriverError> {
+        self.home.remove_writable(id)
+    }
 }
 
 /// The lock of one writable layer: nobody mounts or removes it meanwhile.
