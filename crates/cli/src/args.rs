@@ -456,12 +456,17 @@ Directories on the way to a change are listed as changed; of what is gone only t
 Exit status: 0 when it could compare; with --exit-code 1 when there are differences, and 3 when it \
 failed.")]
 pub(crate) struct DiffArgs {
-    /// A writable layer, by its ID or where it is mounted; or the image that is the older one
+    /// A writable layer, by its ID or where it is mounted; or what is older: an image, or a SOURCE
+    /// with one image, an archive say
     #[arg(value_name = "A")]
     pub(crate) first: String,
-    /// What it is compared with: an image or a writable layer [default: what A was made over]
+    /// What it is compared with: the same things [default: what the writable layer A was made over]
     #[arg(value_name = "B")]
     pub(crate) second: Option<String>,
+    /// Of an image for several platforms, the one for this, as linux/arm64 or linux/arm/v7
+    /// [default: this machine's]
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    pub(crate) platform: Option<Platform>,
     /// Exit with status 1 when there are differences, and with 3 when something fails
     #[arg(long)]
     pub(crate) exit_code: bool,
@@ -519,9 +524,13 @@ pub(crate) struct ImportArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct ExportArgs {
-    /// The image, or a writable layer by its ID or where it is mounted
+    /// The image, or a writable layer by its ID or where it is mounted, or a SOURCE with one image
     #[arg(value_name = "IMAGE")]
     pub(crate) image: String,
+    /// Of an image for several platforms, the one for this, as linux/arm64 or linux/arm/v7
+    /// [default: this machine's]
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    pub(crate) platform: Option<Platform>,
     /// File to write; `-` is standard output
     #[arg(long, short, value_name = "FILE", default_value = "-")]
     pub(crate) output: OsString,

@@ -1,17 +1,14 @@
 //! `lith diff` and `lith export`: trees compared, and written as they are.
 
 use std::io::Write;
-use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use lith_archive::Selection;
-use lith_drivers::{CacheId, DiffOptions, LayerTree};
+use lith_drivers::DiffOptions;
 use lith_graph::Graph;
-use lith_store::LayerId;
 use serde::Serialize;
 
-use super::writable;
+use super::side::{self, Side};
 use crate::args::{DiffArgs, ExportArgs};
 use crate::output::{self, error, file, text};
 
@@ -26,23 +23,16 @@ struct Row {
     path: String,
 }
 
-/// What is compared or written.
-enum Side {
-    Writable(CacheId),
-    Image {
-        /// None of an image without layers.
-        top: Option<LayerId>,
-        /// Nobody removes it meanwhile.
-        _held: Selection,
-    },
-}
-
 pub(super) fn run(graph: &Graph, args: &DiffArgs) -> anyhow::Result<ExitCode> {
-    let first = side(graph, &args.first)?;
-    let (new, old) = match (&args.second, &first) {
-        (Some(second), first) => (tree(graph, &side(graph, second)?)?, tree(graph, first)?),
-        (None, Side::Writable(id)) => (tree(graph, &first)?, graph.tree_below_writable(id)?),
-        (None, Side::Image { .. }) => bail!(
+    let platform = args.platform.as_ref();
+    let first = side::find(graph, &args.first, platform)?;
+    let second = args.second.as_ref();
+    let second = second.map(|second| side::find(graph, second, platform));
+    let second = second.transpose()?;
+    let (new, old) = match (&second, &first) {
+        (Some(second), first) => (second.tree(graph)?, first.tree(graph)?),
+        (None, Side::Writable(id)) => (first.tree(graph)?, graph.tree_below_writable(id)?),
+        (None, _) => bail!(
             "{} is an image: say what is to be compared with it",
             text::escape(&args.first)
         ),
@@ -75,48 +65,11 @@ pub(super) fn run(graph: &Graph, args: &DiffArgs) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// A mount's place, the ID of a writable layer, or an image.
-fn side(graph: &Graph, wanted: &str) -> anyhow::Result<Side> {
-    if let Some(mount) = writable::mount_at(graph, Path::new(wanted))? {
-        if let Some(id) = mount.writable {
-            return Ok(Side::Writable(id));
-        }
-        if let Some(image) = mount.image {
-            return image_side(graph, &image.to_string());
-        }
-    }
-    match writable::find(graph, wanted)? {
-        Some(id) => Ok(Side::Writable(id)),
-        None => image_side(graph, &super::resolve(graph, wanted)?.to_string()),
-    }
-}
-
-fn image_side(graph: &Graph, id: &str) -> anyhow::Result<Side> {
-    let selection = lith_archive::select(graph, &[id.to_owned()])?;
-    let mut layers = selection
-        .images()
-        .iter()
-        .flat_map(|image| &image.record.layers);
-    let top = layers.next_back().copied();
-    drop(layers);
-    Ok(Side::Image {
-        top,
-        _held: selection,
-    })
-}
-
-fn tree(graph: &Graph, side: &Side) -> anyhow::Result<Option<LayerTree>> {
-    Ok(match side {
-        Side::Writable(id) => Some(graph.tree_of_writable(id)?),
-        Side::Image { top, .. } => top.as_ref().map(|top| graph.tree(top)).transpose()?,
-    })
-}
-
 /// Writes the whole tree as one tar.
 pub(super) fn export(graph: &Graph, args: &ExportArgs) -> anyhow::Result<()> {
-    let side = side(graph, &args.image)?;
+    let side = side::find(graph, &args.image, args.platform.as_ref())?;
     let mut out = file::open(&args.output)?;
-    match tree(graph, &side)? {
+    match side.tree(graph)? {
         Some(tree) => {
             let mut options = DiffOptions::default();
             options.root = true;

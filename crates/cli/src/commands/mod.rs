@@ -17,6 +17,7 @@ mod names;
 mod prune;
 mod rmi;
 mod save;
+mod side;
 mod tar_split;
 mod tree;
 mod writable;

@@ -163,7 +163,12 @@ fn private_place(graph: &Graph) -> anyhow::Result<PathBuf> {
 
 /// The same with a writable layer, which stays.
 fn with_writable(graph: &Graph, args: &MountArgs, quiet: bool) -> anyhow::Result<ExitCode> {
-    let made = writable::mount(graph, &args.image, args.target.as_deref())?;
+    let made = writable::mount(
+        graph,
+        &args.image,
+        args.platform.as_ref(),
+        args.target.as_deref(),
+    )?;
     if !quiet {
         say_what_shows(graph);
     }
@@ -196,7 +201,12 @@ pub(super) fn make(target: &Path) -> anyhow::Result<PathBuf> {
 }
 
 fn mount_writable(graph: &Graph, args: &MountArgs) -> anyhow::Result<()> {
-    let made = writable::mount(graph, &args.image, args.target.as_deref())?;
+    let made = writable::mount(
+        graph,
+        &args.image,
+        args.platform.as_ref(),
+        args.target.as_deref(),
+    )?;
     if args.json {
         return output::json(&Row {
             target: Some(made.target.to_string_lossy().into_owned()),

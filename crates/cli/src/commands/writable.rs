@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use lith_archive::oci::Platform;
 use lith_archive::{MountedImage, WritableImage};
 use lith_drivers::CacheId;
 use lith_graph::Graph;
@@ -63,11 +64,16 @@ pub(super) struct Written {
 }
 
 /// Mounts the writable layer of this ID, or a new one over the image of this name.
-pub(super) fn mount(graph: &Graph, wanted: &str, dir: Option<&Path>) -> anyhow::Result<Written> {
+pub(super) fn mount(
+    graph: &Graph,
+    wanted: &str,
+    platform: Option<&Platform>,
+    dir: Option<&Path>,
+) -> anyhow::Result<Written> {
     let (id, new) = match find(graph, wanted)? {
         Some(id) => (id, false),
         None => {
-            let image = super::resolve(graph, wanted)?;
+            let image = super::resolve_for(graph, wanted, platform)?;
             // Its layers are held until the writable layer stands on them.
             let selection = lith_archive::select(graph, &[image.to_string()])?;
             let image = selection.images().first().context("no image is selected")?;

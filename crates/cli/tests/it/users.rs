@@ -471,3 +471,26 @@ fn with_subordinate_ids_a_user_sees_what_root_sees() {
         }
     }
 }
+
+/// All that the kernel allows in a user namespace; each case that is left out says why.
+#[test]
+fn the_conformance_cases_pass_for_a_user_with_subordinate_ids() {
+    let test = "the_conformance_cases_pass_for_a_user_with_subordinate_ids";
+    if !is_root(test) || !User::new().has_namespaces(test) {
+        return;
+    }
+    let user = User::new();
+    for driver in ["overlay", "vfs"] {
+        let script = format!("./lith driver test {driver} --json");
+        let Some(output) = with_subordinate_ids(&user, test, &script) else {
+            return;
+        };
+        let cases: serde_json::Value = serde_json::from_str(&text(&output)).unwrap();
+        let outcomes = |wanted: &str| {
+            let cases = cases.as_array().unwrap().iter();
+            cases.filter(|case| case["outcome"] == wanted).count()
+        };
+        assert!(outcomes("passed") > 70, "{driver}: {cases}");
+        assert_eq!(outcomes("failed"), 0, "{driver}: {cases}");
+    }
+}

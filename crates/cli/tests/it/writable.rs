@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::archive::layer;
+use crate::archive::{layer, members};
 use crate::lith::{Lith, is_root};
 
 /// A root file system as an image called `base`.
@@ -262,4 +262,44 @@ fn drivers_are_tested_in_a_folder_that_goes() {
         lith.fails(["driver", "test", "aufs"])
             .contains("no driver is called")
     );
+}
+
+/// What is in an archive is compared without becoming part of the store.
+#[test]
+fn archives_are_compared_with_images_and_with_each_other() {
+    on_each_driver(|lith| {
+        let id = text(lith.ok(["mount", "--rw", "base", lith.path("mnt").to_str().unwrap()]));
+        edit(&lith.path("mnt"));
+        lith.ok(["commit", &id, "--tag", "edited"]);
+        lith.ok(["umount", lith.path("mnt").to_str().unwrap()]);
+        let [base, edited, both] = ["base.tar", "edited.tar", "both.tar"].map(|name| {
+            let path = lith.path(name);
+            path.to_str().unwrap().to_owned()
+        });
+        lith.ok(["save", "-o", &base, "base"]);
+        lith.ok(["save", "-o", &edited, "edited"]);
+        lith.ok(["save", "-o", &both, "base", "edited"]);
+        let changed = "C /etc\nC /etc/motd\nA /etc/new\nD /gone";
+        assert_eq!(text(lith.ok(["diff", "base", &edited])), changed);
+        lith.ok(["rmi", "base", "edited"]);
+        assert_eq!(text(lith.ok(["diff", &base, &edited])), changed);
+        let one = format!("docker-archive:{both}:edited");
+        assert_eq!(text(lith.ok(["diff", &base, &one])), changed);
+        assert_eq!(text(lith.ok(["diff", &edited, &one])), "");
+        let exported = lith.ok(["export", &edited]);
+        let names: Vec<String> = members(&exported)
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect();
+        assert!(names.contains(&"etc/new".to_owned()), "{names:?}");
+        let error = lith.fails(["diff", &both, &edited]);
+        assert!(
+            error.contains("base") && error.contains("edited"),
+            "{error}"
+        );
+        lith.fails(["diff", &base, lith.path("nothing.tar").to_str().unwrap()]);
+        assert_eq!(lith.json(["images", "--json"]), json!([]));
+        let staging = fs::read_dir(lith.root().join("staging")).unwrap();
+        assert_eq!(staging.count(), 0);
+    });
 }

@@ -98,6 +98,12 @@ fn loaded(lab: &Lab, lith: &Lith, made: &Path, raw: &[u8]) -> Result<()> {
         let own = fs::read_to_string(target.join("own"));
         lith.ok(&["umount", mounted])?;
         ensure!(own? == platform, "another image is mounted for {platform}");
+        let exported = lith.ok(&["export", "--platform", platform, NAME])?;
+        let inside = |text: &str| {
+            let mut windows = exported.stdout.windows(text.len());
+            windows.any(|window| window == text.as_bytes())
+        };
+        ensure!(inside(platform), "another image is exported for {platform}");
     }
     // The layers are compressed anew, so that the index is new, and said to be.
     let saved = scratch.path().join("saved");
