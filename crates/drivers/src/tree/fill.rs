@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, Stat};
 use rustix::io::Errno;
 
+use super::copies::{self, Copies, Found, Target};
 use super::draft::TreeDraft;
 use super::handle;
 use super::hiding::is_opaque;
@@ -16,6 +17,16 @@ use crate::error::{During, Trouble};
 impl TreeDraft {
     /// Copies the only tree of `lower` into the draft, wherever the draft does not hide it.
     pub(super) fn fill(&mut self, lower: &LowerView) -> Result<(), Trouble> {
+        let metas = (0..copies::workers())
+            .map(|_| self.meta.another())
+            .collect();
+        let skipped = copies::run(metas, |copies| self.fill_by(lower, copies))?;
+        self.meta.skipped += skipped;
+        Ok(())
+    }
+
+    /// Walks; files with one name are left to the threads of `copies`.
+    fn fill_by(&mut self, lower: &LowerView, copies: &Copies<'_>) -> Result<(), Trouble> {
         let Some(root) = lower.open_single_root()? else {
             return Ok(());
         };
@@ -24,6 +35,7 @@ impl TreeDraft {
         let mut trail = Trail::new(to).during("read", b"")?;
         // Whether each directory on the way is new, so that nothing can be in the way there.
         let mut fresh = vec![false];
+        let mut found = vec![Found::default()];
         while let Some(step) = walk.next().during("read", walk.place())? {
             match step {
                 Step::Entry(entry, FileType::Directory) => {
@@ -41,6 +53,7 @@ impl TreeDraft {
                         walk.enter(&entry, from).during("read", &place)?;
                         trail.push(to).during("read", &place)?;
                         fresh.push(new);
+                        found.push(Found::default());
                     }
                 }
                 Step::Entry(entry, _) => {
@@ -53,7 +66,18 @@ impl TreeDraft {
                             .is_none()
                     {
                         let from = walk.dir().during("read", &place)?;
-                        let kind = self.copy_file(from, to, &entry, &place)?;
+                        let stat = rustix::fs::statat(from, &entry, AtFlags::SYMLINK_NOFOLLOW);
+                        let stat = stat.during("look at", &place)?;
+                        let kind = handle::kind_of(&stat);
+                        let here = found
+                            .last_mut()
+                            .filter(|_| kind == FileType::RegularFile && stat.st_nlink <= 1);
+                        if let Some(here) = here {
+                            let target = || Target::new(from, to, walk.place());
+                            here.add(copies, entry, target)?;
+                            continue;
+                        }
+                        self.copy_file(from, to, &entry, (&place, &stat))?;
                         let said = || match lower.beside_single() {
                             Some(beside) => beside.read(&place),
                             None => Ok(None),
@@ -64,6 +88,7 @@ impl TreeDraft {
                 Step::Left(entry) => {
                     let place = name::join(walk.place(), &entry);
                     let done = trail.pop().during("open", &place)?;
+                    let mut wanted = None;
                     if fresh.pop() == Some(true) {
                         let dir = walk.dir().during("read", &place)?;
                         let node =
@@ -71,12 +96,17 @@ impl TreeDraft {
                         let node = node.during("open", &place)?;
                         let stat = rustix::fs::fstat(&node).during("look at", &place)?;
                         let attributes = self.meta.read(node.as_fd(), &stat);
-                        let attributes = attributes.during("read the attributes of", &place)?;
-                        self.meta
-                            .finish_directory(done.as_fd(), &attributes, &place)?;
+                        wanted = Some(attributes.during("read the attributes of", &place)?);
+                    }
+                    let found = found.pop().unwrap_or_default();
+                    if let Some(wanted) = found.end(copies, &mut self.meta, wanted)? {
+                        self.meta.finish_directory(done.as_fd(), &wanted, &place)?;
                     }
                 }
             }
+        }
+        for found in found {
+            found.end(copies, &mut self.meta, None)?;
         }
         Ok(())
     }
@@ -114,26 +144,23 @@ impl TreeDraft {
         }
     }
 
-    /// Copies a file, or links it when another name of it was copied before. Returns its kind.
+    /// Copies a file, or links it when another name of it was copied before.
     fn copy_file(
         &mut self,
         from: BorrowedFd<'_>,
         to: BorrowedFd<'_>,
         entry: &[u8],
-        place: &[u8],
-    ) -> Result<FileType, Trouble> {
-        let stat: Stat =
-            rustix::fs::statat(from, entry, AtFlags::SYMLINK_NOFOLLOW).during("look at", place)?;
-        let kind = handle::kind_of(&stat);
+        (place, stat): (&[u8], &Stat),
+    ) -> Result<(), Trouble> {
         if stat.st_nlink <= 1 {
-            self.copier
-                .node(&mut self.meta, (from, entry), (to, entry), place)?;
-            return Ok(kind);
+            return self
+                .copier
+                .node(&mut self.meta, (from, entry), (to, entry), place);
         }
         let side = self.side_folder()?;
         let first = stat.st_ino.to_string();
         match rustix::fs::linkat(&side, first.as_str(), to, entry, AtFlags::empty()) {
-            Ok(()) => return Ok(kind),
+            Ok(()) => return Ok(()),
             Err(Errno::NOENT) => {}
             // As many names as the file system allows: the rest share another copy.
             Err(Errno::MLINK) => {
@@ -144,9 +171,7 @@ impl TreeDraft {
         }
         self.copier
             .node(&mut self.meta, (from, entry), (to, entry), place)?;
-        rustix::fs::linkat(to, entry, &side, first.as_str(), AtFlags::empty())
-            .during("link", place)?;
-        Ok(kind)
+        rustix::fs::linkat(to, entry, &side, first.as_str(), AtFlags::empty()).during("link", place)
     }
 
     /// A folder with one name for each copied file that has several, so that no list of them

@@ -43,6 +43,11 @@ impl Meta {
         }
     }
 
+    /// Returns another one that does the same, for another thread.
+    pub(crate) fn another(&self) -> Meta {
+        Meta::new(self.maps.clone(), self.means)
+    }
+
     /// Returns what the file of an entry is to be like.
     pub(crate) fn wanted<'a>(&self, metadata: &'a Metadata) -> Result<Attributes<'a>, Trouble> {
         let attributes = Attributes::of_entry(metadata, self.maps.as_deref())?;

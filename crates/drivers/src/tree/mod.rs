@@ -4,6 +4,7 @@ mod apply;
 mod attributes;
 mod beside;
 mod changes;
+mod copies;
 pub(crate) mod copy;
 mod diff;
 mod displace;

@@ -43,6 +43,58 @@ fn files(tree: &Tree) -> BTreeMap<String, String> {
         .collect()
 }
 
+/// Several threads copy what vfs takes over: directories with more files than one takes at a time,
+/// directories with none, files with several names among them; and each directory is completed
+/// when all of it is there.
+#[test]
+fn a_full_copy_is_like_what_it_was_copied_from() {
+    if !root("a_full_copy") {
+        return;
+    }
+    let mut items = Vec::new();
+    for n in 0..40 {
+        let place = format!("d{}/e{n}", n % 7);
+        let folder = dir(&place).mode(0o700 + n % 64).mtime(&format!("{n}.25"));
+        items.push(folder.owner(u64::from(n), 5));
+        for f in 0..[0, 3, 70, 200][n as usize % 4] {
+            let name = format!("{place}/f{f}");
+            items.push(file(&name, f.to_string()).mtime("7.5").mode(0o640));
+            if f % 50 == 1 {
+                items.push(hard_link(format!("{place}/l{f}"), &name));
+            }
+        }
+    }
+    let bench = Bench::new("vfs");
+    let base = bench.layer(None, &items);
+    // One directory of its own is new, one is partly hidden, one loses a file.
+    let top = bench.layer(
+        Some(&base),
+        &[
+            file("new/file", "1"),
+            dir("d3/e3").mode(0o711).mtime("9.75"),
+            file("d3/e3/f5", "other"),
+            file("d6/e6/.wh.f9", ""),
+        ],
+    );
+    let (mut expected, found) = (bench.shown(&base), bench.shown(&top));
+    let changed = [
+        &b""[..],
+        b"new",
+        b"new/file",
+        b"d3/e3",
+        b"d3/e3/f5",
+        b"d6/e6/f9",
+    ];
+    let unchanged = |tree: &mut Tree| tree.retain(|place, _| !changed.contains(&&place[..]));
+    let mut copied = found.clone();
+    unchanged(&mut expected);
+    unchanged(&mut copied);
+    assert_eq!(brief(&expected), brief(&copied));
+    assert!(expected == copied);
+    assert_eq!(found[&b"d3/e3/f5"[..]].content, b"other");
+    assert!(!found.contains_key(&b"d6/e6/f9"[..]));
+}
+
 #[test]
 fn five_hundred_layers_show_as_one_tree() {
     if !root("five_hundred_layers") {
