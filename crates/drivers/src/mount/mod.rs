@@ -1,7 +1,9 @@
 //! Mounts: asked for, made, found again in the kernel's table, taken away.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 
 use crate::error::DriverError;
@@ -130,11 +132,25 @@ pub fn set_read_only(target: &Path, read_only: bool) -> Result<(), DriverError> 
     bind::set_read_only(target, read_only).map_err(failed)
 }
 
-/// Unmounts what is mounted on a directory, whoever mounted it.
+/// How long somebody may go on using a mount that is to go. A process that is being started has all
+/// the descriptors of the one that starts it for a moment, those of other threads too.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The time between two attempts.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Unmounts what is mounted on a directory, whoever mounted it. Waits up to a second for whoever
+/// uses it.
 ///
 /// # Errors
-/// When nothing is mounted there, or somebody uses it.
+/// When nothing is mounted there, or somebody uses it for longer.
 pub fn unmount(target: &Path) -> Result<(), DriverError> {
-    rustix::mount::unmount(target, UnmountFlags::NOFOLLOW)
-        .map_err(|error| DriverError::io("unmount", target, error))
+    let end = Instant::now() + PATIENCE;
+    let done = loop {
+        match rustix::mount::unmount(target, UnmountFlags::NOFOLLOW) {
+            Err(Errno::BUSY) if Instant::now() < end => std::thread::sleep(PAUSE),
+            done => break done,
+        }
+    };
+    done.map_err(|error| DriverError::io("unmount", target, error))
 }
