@@ -98,13 +98,8 @@ impl Batch<'_> {
         records: &[&ImageRecord],
         plans: impl Iterator<Item = &'n PlannedName>,
     ) -> Result<(), ImageError> {
-        let (indexes, images): (Vec<&ImageRecord>, Vec<&ImageRecord>) =
-            records.iter().partition(|record| record.index.is_some());
         self.store.index().write("publish images", |view| {
-            // Members before the indexes that have them.
-            for record in images.iter().chain(&indexes) {
-                table::insert(view, record)?;
-            }
+            table::insert_all(view, records)?;
             for plan in plans {
                 names::insert(view, &plan.name, &plan.image)?;
             }

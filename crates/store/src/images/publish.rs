@@ -3,7 +3,7 @@
 use crate::digest::ImageId;
 use crate::images::batch::Batch;
 use crate::images::request::{Request, Wanted};
-use crate::images::{ImageError, ImageRecord};
+use crate::images::{ImageError, ImageRecord, restore};
 use crate::intent::{Intent, PlannedImages, PlannedName};
 use crate::layers::Published;
 use crate::reference::Reference;
@@ -104,22 +104,22 @@ fn publish(
         let names = store.lock_names(request.names())?;
         Ok((request.plan()?, images, names))
     });
-    let ((plan, images, done), _image_locks, _name_locks) = match prepared {
+    let (planned, _image_locks, _name_locks) = match prepared {
         Ok(prepared) => prepared,
         Err(error) => {
             discard(store, &request.folder);
             return Err(error);
         }
     };
+    let plan = &planned.plan;
     if plan.images.is_empty() && plan.adopted.is_empty() && plan.names.is_empty() {
         discard(store, &request.folder);
-        request.complete()?;
-        return Ok(done);
+    } else {
+        let records: Vec<&ImageRecord> = planned.records.iter().map(|record| &**record).collect();
+        carry_out(store, session, plan, &records)?;
     }
-    let records: Vec<&ImageRecord> = images.iter().map(|record| &**record).collect();
-    carry_out(store, session, &plan, &records)?;
-    request.complete()?;
-    Ok(done)
+    restore::complete(store, session, &planned.behind)?;
+    Ok(planned.done)
 }
 
 /// Publishes what is staged. What fails is undone; where that fails too, the intent stays,

@@ -52,12 +52,16 @@ struct Needs<'a> {
     listed: BTreeMap<&'a Reference, ImageId>,
 }
 
-/// A plan, the records of the images in it, and what is to be said of each wanted image.
-type Planned<'a> = (
-    PlannedImages,
-    Vec<Cow<'a, ImageRecord>>,
-    Vec<PublishedImage>,
-);
+/// What is to be done, and said.
+pub(crate) struct Planned<'a> {
+    pub(crate) plan: PlannedImages,
+    /// The images in the plan.
+    pub(crate) records: Vec<Cow<'a, ImageRecord>>,
+    /// Images that were there and lack something, as they are to be when all else is published.
+    pub(crate) behind: Vec<ImageRecord>,
+    /// What is to be said of each wanted image.
+    pub(crate) done: Vec<PublishedImage>,
+}
 
 impl<'a> Request<'a> {
     /// Checks what can be without looking at the store.
@@ -143,14 +147,15 @@ impl<'a> Request<'a> {
             .records
             .values()
             .filter(|record| !needs.images.contains(&record.id));
-        restore::damaged(
-            self.store,
-            self.session,
-            &listed.copied().collect::<Vec<_>>(),
-        )?;
+        let listed: Vec<&ImageRecord> = listed.copied().collect();
+        let mut behind = restore::damaged(self.store, self.session, &listed)?;
         // What somebody else removed or moved since.
         self.stage(&needs)?;
         let mut adopted = self.adopt_leftovers(&needs.images)?;
+        for (id, found) in &adopted {
+            let record = self.records.get(id);
+            behind.extend(record.and_then(|record| restore::beyond(found.clone(), record)));
+        }
         let plan = PlannedImages {
             folder: self
                 .folder
@@ -172,12 +177,12 @@ impl<'a> Request<'a> {
             None => self.records.get(id).map(|record| Cow::Borrowed(*record)),
         };
         let records = needs.images.iter().filter_map(record).collect();
-        Ok((plan, records, done))
-    }
-
-    /// Gives images that were there what they lacked. To be done when all else is published.
-    pub(crate) fn complete(&self) -> Result<(), ImageError> {
-        restore::behind(self.store, self.session, self.records.values().copied())
+        Ok(Planned {
+            plan,
+            records,
+            behind,
+            done,
+        })
     }
 
     fn needs(&self) -> Result<Needs<'a>, ImageError> {
@@ -219,15 +224,14 @@ impl<'a> Request<'a> {
         let mut lacking = BTreeSet::new();
         let mut there: BTreeSet<&LayerId> = BTreeSet::new();
         for (id, record) in &self.records {
+            self.check_members(view, record)?;
             if table::exists(view, id)? {
                 let found = table::layers(view, id)?;
                 if found != record.layers {
                     return Err(other_layers(record, found));
                 }
-                self.check_members(view, record)?;
                 continue;
             }
-            self.check_members(view, record)?;
             let mut missing = Vec::new();
             for layer in &record.layers {
                 if there.contains(layer) || layers::table::exists(view, layer)? {

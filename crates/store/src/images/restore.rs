@@ -8,44 +8,40 @@ use crate::intent::Intent;
 use crate::session::Session;
 use crate::store::Store;
 
-/// Writes the folders anew of those images that are damaged. Wants their locks held.
+/// Writes the folders anew of those images that are damaged; returns those that lack what these
+/// records have, as they are to be. Wants their locks held.
 ///
 /// A death in between leaves an image damaged, as it was, for the next time.
 pub(crate) fn damaged(
     store: &Store,
     session: &Session,
     listed: &[&ImageRecord],
-) -> Result<(), ImageError> {
-    let mut damaged = Vec::new();
+) -> Result<Vec<ImageRecord>, ImageError> {
+    let (mut damaged, mut behind) = (Vec::new(), Vec::new());
     for record in listed {
-        let found = folder::read_if_whole(&store.root().image(&record.id), &record.id)?;
-        if found.is_none_or(|found| found.layers != record.layers) {
-            damaged.push(*record);
+        match folder::read_if_whole(&store.root().image(&record.id), &record.id)? {
+            Some(found) if found.layers == record.layers => {
+                behind.extend(beyond(found, record));
+            }
+            _ => damaged.push(*record),
         }
     }
-    if damaged.is_empty() {
-        return Ok(());
+    if !damaged.is_empty() {
+        replace(store, session, &damaged)?;
     }
-    replace(store, session, &damaged)
+    Ok(behind)
 }
 
-/// Gives images what they lack and these records have. Wants their locks held, and members there.
+/// Gives images what they lack. Wants their locks held, and members there.
 ///
 /// The rows come first: they may name members that a folder lacks, which keeps these a little
 /// longer than needed, and never the other way round. A death in between leaves each image as it
 /// was or as it is to be.
-pub(crate) fn behind<'r>(
+pub(crate) fn complete(
     store: &Store,
     session: &Session,
-    records: impl Iterator<Item = &'r ImageRecord>,
+    behind: &[ImageRecord],
 ) -> Result<(), ImageError> {
-    let mut behind = Vec::new();
-    for record in records {
-        let found = folder::read_if_whole(&store.root().image(&record.id), &record.id)?;
-        if let Some(found) = found.filter(|found| is_behind(found, record)) {
-            behind.push(merged(found, record));
-        }
-    }
     if behind.is_empty() {
         return Ok(());
     }
@@ -83,15 +79,14 @@ pub(crate) fn reindex(store: &Store, id: &ImageId) -> Result<(), StoreError> {
     }
 }
 
-/// True when a record has what the image of the same ID that was found lacks: the manifest, or
-/// members of an index.
-fn is_behind(found: &ImageRecord, record: &ImageRecord) -> bool {
+/// What was found, with what the record of the same image has beyond it: the manifest, members of
+/// an index. None when that is nothing.
+pub(crate) fn beyond(found: ImageRecord, record: &ImageRecord) -> Option<ImageRecord> {
     let has = |wanted: &_| found.members().contains(wanted);
-    (found.manifest.is_none() && record.manifest.is_some()) || !record.members().iter().all(has)
-}
-
-/// What was found, with what the record has beyond it.
-fn merged(found: ImageRecord, record: &ImageRecord) -> ImageRecord {
+    let manifest = found.manifest.is_none() && record.manifest.is_some();
+    if !manifest && record.members().iter().all(has) {
+        return None;
+    }
     let mut merged = found;
     merged.manifest = merged.manifest.or_else(|| record.manifest.clone());
     for (name, content) in &record.extra {
@@ -107,7 +102,7 @@ fn merged(found: ImageRecord, record: &ImageRecord) -> ImageRecord {
             }
         }
     }
-    merged
+    Some(merged)
 }
 
 /// Writes damaged images anew.
@@ -133,12 +128,6 @@ fn relist(store: &Store, records: &[&ImageRecord]) -> Result<(), ImageError> {
         for record in records {
             table::delete(view, &record.id)?;
         }
-        // Members before the indexes that have them.
-        let (indexes, images): (Vec<&ImageRecord>, Vec<&ImageRecord>) =
-            records.iter().partition(|record| record.index.is_some());
-        for record in images.iter().chain(&indexes) {
-            table::insert(view, record)?;
-        }
-        Ok(())
+        table::insert_all(view, records)
     })
 }

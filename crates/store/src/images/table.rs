@@ -69,6 +69,14 @@ pub(crate) fn insert(view: &View<'_>, record: &ImageRecord) -> Result<(), ImageE
     Ok(())
 }
 
+/// Adds the rows of images: members before the indexes that have them.
+pub(crate) fn insert_all(view: &View<'_>, records: &[&ImageRecord]) -> Result<(), ImageError> {
+    let (indexes, images): (Vec<&ImageRecord>, Vec<&ImageRecord>) =
+        records.iter().partition(|record| record.index.is_some());
+    let mut ordered = images.iter().chain(&indexes);
+    ordered.try_for_each(|record| insert(view, record))
+}
+
 /// Removes an image's row.
 pub(crate) fn delete(view: &View<'_>, id: &ImageId) -> Result<(), StoreError> {
     if let Some(number) = number(view, id)? {
