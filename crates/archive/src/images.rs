@@ -8,6 +8,7 @@ use lith_store::{DiffId, Digest, ImageId, Reference};
 use crate::WriteError;
 use crate::compress::Written;
 use crate::config::{self, ConfigFacts};
+use crate::naming;
 
 /// An image to be added to an output.
 #[derive(Debug, Clone, Default)]
@@ -51,6 +52,13 @@ impl ArchiveIndex {
     /// The digest of the document.
     pub(crate) fn id(&self) -> ImageId {
         ImageId::of_bytes(&self.document)
+    }
+
+    /// The digest of the manifest by which it lists an image.
+    pub(crate) fn lists(&self, image: &ImageId) -> Option<&Digest> {
+        let mut members = self.members.iter();
+        let (manifest, _) = members.find(|(_, member)| member == image)?;
+        Some(manifest)
     }
 }
 
@@ -281,12 +289,11 @@ impl Contents {
         match self.indexes.iter_mut().find(|there| there.id() == id) {
             None => self.indexes.push(index.clone()),
             Some(there) => {
-                let new = index.names.iter();
-                let new: Vec<Reference> = new
-                    .filter(|name| !there.names.contains(name))
-                    .cloned()
-                    .collect();
-                there.names.extend(new);
+                for name in &index.names {
+                    if !there.names.contains(name) {
+                        there.names.push(name.clone());
+                    }
+                }
             }
         }
         Ok(())
@@ -294,20 +301,17 @@ impl Contents {
 
     /// True when an image has no name of its own and is part of an index.
     pub(crate) fn is_only_member(&self, added: &Added) -> bool {
-        let has = |index: &ArchiveIndex| {
-            let mut members = index.members.iter();
-            members.any(|(_, image)| *image == added.id)
-        };
+        let has = |index: &ArchiveIndex| index.lists(&added.id).is_some();
         added.image.names.is_empty()
             && added.image.index_name.is_none()
             && self.indexes.iter().any(has)
     }
 
     fn check_names(&self, id: ImageId, names: &[Reference]) -> Result<(), WriteError> {
+        if let Some(name) = naming::not_a_tag(names) {
+            return Err(WriteError::NotATag { name: name.clone() });
+        }
         for name in names {
-            if name.tag().is_none() || name.digest().is_some() {
-                return Err(WriteError::NotATag { name: name.clone() });
-            }
             if let Some(first) = self.owners.get(name).filter(|first| **first != id) {
                 return Err(WriteError::NameTwice {
                     name: name.familiar(),

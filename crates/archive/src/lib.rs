@@ -53,6 +53,7 @@ mod load;
 mod location;
 mod members;
 mod mounted;
+mod naming;
 pub mod oci;
 mod prune;
 mod remove;
@@ -65,6 +66,7 @@ mod taking;
 mod tally;
 mod tar_writer;
 mod tree;
+mod within;
 mod writable;
 
 pub use build::{BuildError, BuildOptions, BuiltImage, Change, ParseChangeError, commit, import};

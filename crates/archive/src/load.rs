@@ -19,7 +19,7 @@ use crate::events;
 use crate::input::Opened;
 use crate::oci::Platform;
 use crate::source::{Ask, Description, SourceImage, SourceIndex};
-use crate::{Input, LoadError};
+use crate::{Input, LoadError, within};
 pub(crate) use choose::is_called;
 pub(crate) use choose::{Choice, rename};
 use passing::Passing;
@@ -62,31 +62,19 @@ pub fn load(
     options: &LoadOptions,
     observer: &dyn Observer,
 ) -> Result<LoadReport, LoadError> {
-    let session = graph.store().begin()?;
-    let work = Work {
-        graph,
-        session: &session,
-        options,
-        observer,
-    };
-    match work.load(source) {
-        Ok(report) => {
-            // All stands: whoever opens the store next clears away what stays of the work.
-            note(session.end(), "cannot end the session of a load");
-            let images = report.images.iter();
-            let images = images.map(|image| (&image.id, image.names.as_slice()));
-            events::record(graph, EventKind::Load, images);
-            Ok(report)
-        }
-        Err(error) => {
-            // What stays now is found by whoever opens the store next.
-            note(
-                graph.abandon(session),
-                "cannot clean up after a load that failed",
-            );
-            Err(error)
-        }
-    }
+    let report = within::session(graph, |session| {
+        let work = Work {
+            graph,
+            session,
+            options,
+            observer,
+        };
+        work.load(source)
+    })?;
+    let images = report.images.iter();
+    let images = images.map(|image| (&image.id, image.names.as_slice()));
+    events::record(graph, EventKind::Load, images);
+    Ok(report)
 }
 
 /// A load that is under way.
@@ -233,11 +221,5 @@ impl Work<'_> {
             }
         }
         Ok(free)
-    }
-}
-
-fn note<E: std::fmt::Display>(undone: Result<(), E>, message: &str) {
-    if let Err(error) = undone {
-        tracing::warn!(%error, "{message}");
     }
 }

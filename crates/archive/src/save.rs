@@ -7,9 +7,7 @@ use std::time::Instant;
 
 use lith_graph::compression::Compression;
 use lith_graph::{Event, Graph, Metered, Observer};
-use lith_store::{
-    DiffId, Digest, EventKind, ImageId, ImageRecord, LayerId, LayerRecord, Reference,
-};
+use lith_store::{DiffId, EventKind, ImageId, ImageRecord, LayerId, LayerRecord, Reference};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -190,14 +188,6 @@ impl SaveOptions {
     }
 }
 
-/// The digest by which an index lists an image.
-fn listed<'a>(index: &'a ArchiveIndex, image: &ImageId) -> Option<&'a Digest> {
-    let mut members = index.members.iter();
-    members
-        .find(|(_, member)| member == image)
-        .map(|(manifest, _)| manifest)
-}
-
 /// A save that is under way.
 struct Work<'a> {
     graph: &'a Graph,
@@ -261,13 +251,13 @@ impl Work<'_> {
     }
 
     fn is_member(&self, id: &ImageId) -> bool {
-        self.indexes.iter().any(|index| listed(index, id).is_some())
+        self.indexes.iter().any(|index| index.lists(id).is_some())
     }
 
     /// The manifest of an image: the one that its index lists, or else the one it came with.
     fn manifest(&self, record: &ImageRecord) -> Option<Vec<u8>> {
         let indexes = self.indexes.iter();
-        let mut indexes = indexes.filter_map(|index| index.blobs.get(listed(index, &record.id)?));
+        let mut indexes = indexes.filter_map(|index| index.blobs.get(index.lists(&record.id)?));
         indexes.next().or(record.manifest.as_ref()).cloned()
     }
 

@@ -122,12 +122,10 @@ fn ports(value: &str) -> Result<Vec<String>, String> {
     let port = |word: &String| {
         let (number, protocol) = word.split_once('/').unwrap_or((word, "tcp"));
         let (first, last) = number.split_once('-').unwrap_or((number, number));
-        let valid = |text: &str| text.parse::<u16>().is_ok();
         let known = ["tcp", "udp", "sctp"].contains(&protocol.to_ascii_lowercase().as_str());
-        if !valid(first) || !valid(last) || !known {
+        let (Ok(first), Ok(last), true) = (first.parse::<u16>(), last.parse::<u16>(), known) else {
             return Err(format!("expected PORT[/tcp|udp|sctp] instead of {word:?}"));
-        }
-        let (first, last): (u16, u16) = (number_of(first), number_of(last));
+        };
         let protocol = protocol.to_ascii_lowercase();
         Ok((first..=last).map(move |port| format!("{port}/{protocol}")))
     };
@@ -139,10 +137,6 @@ fn ports(value: &str) -> Result<Vec<String>, String> {
         true => Err("expected a port".to_owned()),
         false => Ok(all),
     }
-}
-
-fn number_of(text: &str) -> u16 {
-    text.parse().unwrap_or(0)
 }
 
 /// Words as a shell reads them: quotes and backslashes, no variables.
@@ -171,7 +165,8 @@ fn words(value: &str) -> Result<Vec<String>, String> {
     Ok(all)
 }
 
-/// The `config` of an image's config, member by member: what is not changed stays to the byte.
+/// A JSON object, the `config` of an image's config say, member by member: what is not changed
+/// stays to the byte.
 pub(super) type Members = BTreeMap<String, Box<RawValue>>;
 
 /// Does what the instructions say, one after the other.

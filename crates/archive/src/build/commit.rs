@@ -5,9 +5,9 @@ use lith_graph::{Descriptor, Graph, Observer};
 use lith_store::{ChainId, EventKind, LayerId, Session};
 
 use super::config::{self, Origin};
-use super::{BuildError, BuildOptions, BuiltImage, in_session, publish};
+use super::{BuildError, BuildOptions, BuiltImage, publish};
 use crate::config as facts;
-use crate::writable;
+use crate::{within, writable};
 
 /// Makes an image of a writable layer: the layers of the image that it was made of, and one that
 /// holds what was changed since.
@@ -36,7 +36,7 @@ pub fn commit(
         });
     }
     let chain = base(&found, &label)?;
-    let built = in_session(graph, |session| {
+    let built = within::session(graph, |session| {
         let layers = match &found.layer {
             Some(layer) => {
                 graph.retain(session, &[*layer])?;
@@ -70,10 +70,7 @@ fn base(
     }
     let config = facts::parse(label.config.as_bytes());
     let config = config.map_err(|source| BuildError::Config { source })?;
-    let mut chain: Option<ChainId> = None;
-    for diff_id in &config.diff_ids {
-        chain = Some(ChainId::of(chain.as_ref(), diff_id));
-    }
+    let chain = ChainId::chain(&config.diff_ids).last().copied();
     if chain.as_ref().map(LayerId::from) != found.layer {
         return Err(BuildError::OtherBase {
             id: found.id.clone(),

@@ -1,7 +1,5 @@
 //! The config of an image that is made here: that of the image below, with a step more.
 
-use std::collections::BTreeMap;
-
 use lith_store::DiffId;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
@@ -12,8 +10,8 @@ use crate::ConfigError;
 use crate::json;
 use crate::oci::Platform;
 
-/// A config, member by member: what is not changed stays to the byte.
-type Config = BTreeMap<String, Box<RawValue>>;
+/// A config, member by member.
+type Config = Members;
 
 #[derive(Serialize)]
 struct Step<'a> {

@@ -6,7 +6,8 @@ use lith_graph::{Descriptor, Graph, Observer};
 use lith_store::EventKind;
 
 use super::config::{self, Origin};
-use super::{BuildError, BuildOptions, BuiltImage, in_session, publish};
+use super::{BuildError, BuildOptions, BuiltImage, publish};
+use crate::within;
 
 /// Makes an image of one layer of a tar, compressed or not, which holds a root file system.
 ///
@@ -22,7 +23,7 @@ pub fn import(
     observer: &dyn Observer,
 ) -> Result<BuiltImage, BuildError> {
     let created = options.created()?;
-    in_session(graph, |session| {
+    within::session(graph, |session| {
         let staged = graph.stage(session, tar, None, observer)?;
         if staged.tar_size() == 0 {
             return Err(BuildError::Empty);

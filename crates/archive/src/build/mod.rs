@@ -99,26 +99,3 @@ fn publish(
     crate::events::record(graph, kind, [(&id, options.names.as_slice())]);
     Ok(id)
 }
-
-/// Does work in a session of its own, and undoes what it began when it fails.
-fn in_session<T>(
-    graph: &Graph,
-    work: impl FnOnce(&Session) -> Result<T, BuildError>,
-) -> Result<T, BuildError> {
-    let session = graph.store().begin()?;
-    match work(&session) {
-        Ok(done) => {
-            // All stands: whoever opens the store next clears away what stays of the work.
-            if let Err(error) = session.end() {
-                tracing::warn!(%error, "cannot end the session");
-            }
-            Ok(done)
-        }
-        Err(error) => {
-            if let Err(error) = graph.abandon(session) {
-                tracing::warn!(%error, "left to whoever opens the store next");
-            }
-            Err(error)
-        }
-    }
-}

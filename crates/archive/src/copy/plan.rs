@@ -127,10 +127,10 @@ impl Plan {
 
     /// Gives an image of an index the manifest that the index lists.
     fn use_index(&self, id: &ImageId, image: &mut ArchiveImage) {
-        let listed = self.indexes.iter().find_map(|index| {
-            let (manifest, _) = index.members.iter().find(|(_, member)| member == id)?;
-            Some(index.blobs.get(manifest))
-        });
+        let listed = self
+            .indexes
+            .iter()
+            .find_map(|index| Some(index.blobs.get(index.lists(id)?)));
         if let Some(manifest) = listed {
             image.manifest = manifest.cloned().or_else(|| image.manifest.take());
             image.index_name = None;

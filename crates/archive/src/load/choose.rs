@@ -6,6 +6,7 @@ use lith_store::{ImageId, Reference};
 
 use crate::LoadError;
 use crate::location::{Candidate, Wanted};
+use crate::naming;
 use crate::oci::Platform;
 use crate::save::label;
 use crate::source::{SourceImage, SourceIndex};
@@ -178,20 +179,11 @@ pub(crate) fn rename(
     if tags.is_empty() {
         return Ok(());
     }
-    if let Some(tag) = tags
-        .iter()
-        .find(|tag| tag.tag().is_none() || tag.digest().is_some())
-    {
-        let name = Reference::clone(tag);
+    if let Some(name) = naming::not_a_tag(tags.iter().copied()) {
+        let name = name.clone();
         return Err(LoadError::NotATag { name });
     }
-    let names = only(images, indexes)?;
-    let archive = std::mem::take(names);
-    for name in tags.into_iter().cloned().chain(archive) {
-        if !names.contains(&name) {
-            names.push(name);
-        }
-    }
+    naming::put_first(only(images, indexes)?, &tags);
     Ok(())
 }
 

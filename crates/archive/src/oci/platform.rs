@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use lith_store::ImageRecord;
 use serde::Deserialize;
 
 use crate::config::ConfigFacts;
@@ -44,10 +45,23 @@ impl Platform {
 
     /// The platform that a config says it is for.
     pub(crate) fn of_config(facts: &ConfigFacts) -> Option<Platform> {
+        Platform::of_parts(&facts.os, &facts.architecture, &facts.variant)
+    }
+
+    /// The platform that a config said an image of the store is for.
+    pub(crate) fn of_image(image: &ImageRecord) -> Option<Platform> {
+        Platform::of_parts(&image.os, &image.architecture, &image.variant)
+    }
+
+    fn of_parts(
+        os: &Option<String>,
+        architecture: &Option<String>,
+        variant: &Option<String>,
+    ) -> Option<Platform> {
         Some(Platform {
-            architecture: facts.architecture.clone()?,
-            os: facts.os.clone()?,
-            variant: facts.variant.clone(),
+            architecture: architecture.clone()?,
+            os: os.clone()?,
+            variant: variant.clone(),
             os_version: None,
             os_features: None,
         })

@@ -1,9 +1,10 @@
 //! What is written of a selection: which images, under which names.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use lith_store::{ImageId, Reference};
+use lith_store::{Digest, ImageId, Reference};
 
+use crate::naming;
 use crate::select::platform;
 use crate::{ArchiveIndex, SaveError, SaveOptions, SelectedImage, SelectedIndex, Selection};
 
@@ -75,9 +76,9 @@ impl Chosen {
             image: index.record.id,
             reason,
         };
-        let mut blobs = std::collections::BTreeMap::new();
+        let mut blobs = BTreeMap::new();
         for (name, bytes) in &index.record.extra {
-            let digest = lith_store::Digest::of(bytes);
+            let digest = Digest::of(bytes);
             if digest.hex() != *name {
                 return Err(damaged(format!("its file {name} has digest {digest}")));
             }
@@ -110,23 +111,16 @@ impl Chosen {
             index.index_name.clone_from(&options.index_name);
         }
         let tags = options.tags.iter().chain(&options.name);
-        let tags: Vec<Reference> = tags.cloned().collect();
+        let tags: Vec<&Reference> = tags.collect();
         if tags.is_empty() {
             return Ok(());
         }
-        if let Some(tag) = tags
-            .iter()
-            .find(|tag| tag.tag().is_none() || tag.digest().is_some())
-        {
+        if let Some(name) = naming::not_a_tag(tags.iter().copied()) {
             return Err(SaveError::NotATag {
-                name: tag.to_string(),
+                name: name.to_string(),
             });
         }
-        let names = self.only()?;
-        let own = names.iter().filter(|name| !tags.contains(name));
-        let own: Vec<Reference> = own.cloned().collect();
-        *names = tags;
-        names.extend(own);
+        naming::put_first(self.only()?, &tags);
         Ok(())
     }
 

@@ -32,15 +32,7 @@ pub fn pick(
 
 /// Refuses an image that is for another platform.
 pub(crate) fn check(image: &ImageRecord, wanted: &Platform) -> Result<(), SelectError> {
-    let own = image.os.as_ref().zip(image.architecture.as_ref());
-    let own = own.map(|(os, architecture)| Platform {
-        architecture: architecture.clone(),
-        os: os.clone(),
-        variant: image.variant.clone(),
-        os_version: None,
-        os_features: None,
-    });
-    match own {
+    match Platform::of_image(image) {
         Some(own) if own.fits(wanted) => Ok(()),
         own => Err(SelectError::NoPlatform {
             image: image.id,

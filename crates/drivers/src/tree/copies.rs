@@ -139,7 +139,7 @@ impl Batch {
         for file in &self.files {
             let place = name::join(&target.place, file);
             let (from, to) = (target.from.as_fd(), target.to.as_fd());
-            copier.node(meta, (from, file), (to, file), &place)?;
+            copier.regular(meta, (from, file), (to, file), &place)?;
         }
         target.release(meta)
     }

@@ -158,7 +158,8 @@ impl Copier {
         }
     }
 
-    fn regular(
+    /// The same for what is known to be a regular file; anything else is refused.
+    pub(super) fn regular(
         &mut self,
         meta: &mut Meta,
         from: (BorrowedFd<'_>, &[u8]),

@@ -63,17 +63,14 @@ impl LayerTree {
 
     /// Whether a directory, or a file, comes from the very same trees in both.
     pub(super) fn is_same(&self, item: &Item, other: &Self, there: &Item) -> bool {
-        let path = |tree: &Self, at: usize| tree.trees.get(at).cloned();
         if item.kind != there.kind {
             return false;
         }
         if item.kind != FileType::Directory {
-            return path(self, item.tree) == path(other, there.tree);
+            return self.trees.get(item.tree) == other.trees.get(there.tree);
         }
-        let paths = |tree: &Self, item: &Item| -> Vec<_> {
-            item.shown.iter().map(|at| path(tree, *at)).collect()
-        };
-        item.shown.len() == there.shown.len() && paths(self, item) == paths(other, there)
+        let ours = item.shown.iter().map(|at| self.trees.get(*at));
+        ours.eq(there.shown.iter().map(|at| other.trees.get(*at)))
     }
 
     /// Returns what shows in a directory, sorted by name.

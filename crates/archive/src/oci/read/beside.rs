@@ -7,14 +7,13 @@ use lith_store::Reference;
 
 use super::INDEX;
 use super::blobs::{Blobs, Places};
-use super::choose::is_no_image;
+use super::choose::{MAX_DEPTH, is_no_image};
 use super::entries::Entry;
 use crate::LoadError;
 use crate::members::Contents;
 use crate::oci::{Descriptor, Document, Kind, Manifest};
 
-/// Indexes within indexes, and manifests in all of them.
-const MAX_DEPTH: usize = 16;
+/// Manifests in all indexes.
 const MAX_MANIFESTS: usize = 100_000;
 
 /// A manifest that an index lists and the container has.

@@ -8,9 +8,9 @@ use crate::oci::{Descriptor, Document, Kind, Platform};
 use crate::{LoadError, config};
 
 /// Indexes within indexes.
-const MAX_DEPTH: usize = 16;
+pub(super) const MAX_DEPTH: usize = 16;
 /// Manifests of one image, for all its platforms.
-const MAX_MANIFESTS: usize = 10_000;
+pub(super) const MAX_MANIFESTS: usize = 10_000;
 
 /// Marks what belongs to an image and is none, as BuildKit writes it.
 const REFERENCE_TYPE: &str = "vnd.docker.reference.type";

@@ -16,7 +16,7 @@ use serde::Deserialize;
 
 pub(crate) use self::blobs::{Blobs, Places};
 use self::entries::Entry;
-use super::{Document, Index, Kind, Platform};
+use super::{Document, Index, Platform};
 use crate::LoadError;
 use crate::json;
 use crate::members::Contents;

@@ -2,19 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use lith_store::{Digest, ImageId, IndexMember};
+use lith_store::{Digest, ImageId, IndexMember, Reference};
 
-use super::choose::is_no_image;
+use super::Reader;
+use super::choose::{MAX_DEPTH, MAX_MANIFESTS, is_no_image};
 use super::entries::Entry;
-use super::{Kind, Reader};
 use crate::LoadError;
-use crate::oci::{Descriptor, Document, Index, MediaType};
+use crate::oci::{Descriptor, Document, IMAGE_NAME, Index, Kind, MediaType, REF_NAME};
 use crate::source::SourceIndex;
-
-/// Indexes within indexes.
-const MAX_DEPTH: usize = 16;
-/// What all indexes of one entry list.
-const MAX_LISTED: usize = 10_000;
 
 /// An index as its documents are found.
 #[derive(Default)]
@@ -47,7 +42,7 @@ impl Reader<'_> {
     pub(crate) fn add_document(
         &mut self,
         document: Vec<u8>,
-        names: Vec<lith_store::Reference>,
+        names: Vec<Reference>,
         label: &str,
     ) -> Result<(), LoadError> {
         let mut gathered = Gathered::default();
@@ -81,8 +76,8 @@ impl Reader<'_> {
             .map_or_else(String::new, |id| format!("index {id}"));
         for descriptor in index.manifests {
             gathered.listed += 1;
-            if gathered.listed > MAX_LISTED {
-                let (what, limit) = ("manifests of one image", MAX_LISTED);
+            if gathered.listed > MAX_MANIFESTS {
+                let (what, limit) = ("manifests of one image", MAX_MANIFESTS);
                 return Err(LoadError::TooMany { what, limit });
             }
             let read = match descriptor.media_type.kind() {
@@ -182,7 +177,7 @@ fn described(descriptor: &Descriptor) -> String {
 fn made(several: &[Descriptor]) -> String {
     let manifests = several.iter().map(|descriptor| {
         let mut descriptor = descriptor.clone();
-        for key in [crate::oci::IMAGE_NAME, crate::oci::REF_NAME] {
+        for key in [IMAGE_NAME, REF_NAME] {
             descriptor.annotations.remove(key);
         }
         descriptor
