@@ -17,10 +17,9 @@ impl Graph {
     /// should be, and nobody has found it damaged. Nothing is read.
     pub(crate) fn is_whole(&self, layer: &LayerRecord) -> Result<bool, GraphError> {
         let folder = self.store().root().layer(&layer.id);
-        let is_there = |path: std::path::PathBuf| path.symlink_metadata().is_ok();
         Ok(self.has_tree(layer)?
-            && (!layer.has_record || is_there(record::record_path(&folder)))
-            && !is_there(folder.join(NOTE)))
+            && (!layer.has_record || record::has_record(&folder))
+            && folder.join(NOTE).symlink_metadata().is_err())
     }
 }
 

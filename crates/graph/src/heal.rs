@@ -104,6 +104,8 @@ impl Graph {
             effects.rename(&new, &old)?;
         }
         effects.rename(&record::record_path(staged), &record::record_path(&folder))?;
+        // One in the old form is not looked at where there is the other.
+        effects.remove_file(&record::text_record_path(&folder))?;
         effects.sync_dir(&folder)?;
         Ok(())
     }

@@ -1,13 +1,16 @@
 //! The files of a layer's folder, and how its record is written and read there.
 
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
-use flate2::write::GzEncoder;
+use lith_tarsplit::{BinaryWriter, RecordReader};
 
-/// The tar-split record: the plain text of the field, gzip.
-const RECORD: &str = "tar-data.json.gz";
+/// The record in its binary form, zstd.
+const RECORD: &str = "tar-data.bin.zst";
+
+/// The record in the text of the field, gzip: in layers that came before there was the other form.
+const TEXT_RECORD: &str = "tar-data.json.gz";
 
 /// Payloads that the tree cannot give back, each named by its position in the record.
 const KEPT: &str = "kept";
@@ -19,7 +22,11 @@ const JSON: &str = "json";
 pub(crate) const JSON_DIGEST: &str = "json_digest";
 
 /// Level 1: the record is mostly headers that differ little, and loading waits for it.
-const LEVEL: flate2::Compression = flate2::Compression::fast();
+const LEVEL: i32 = 1;
+
+/// The most that decoding a record may look back, as a power of two: no level that is worth
+/// its time needs more, and damage must not make a reader take memory.
+const WINDOW_LOG: u32 = 23;
 
 pub(crate) fn record_path(folder: &Path) -> PathBuf {
     folder.join(RECORD)
@@ -33,40 +40,53 @@ pub(crate) fn json_path(folder: &Path) -> PathBuf {
     folder.join(JSON)
 }
 
-/// A record being written. It is whole only after [`RecordWriter::finish`].
-pub(crate) struct RecordWriter(BufWriter<GzEncoder<BufWriter<File>>>);
-
-impl RecordWriter {
-    pub(crate) fn create(folder: &Path) -> io::Result<Self> {
-        let file = BufWriter::new(File::create_new(record_path(folder))?);
-        Ok(Self(BufWriter::with_capacity(
-            64 << 10,
-            GzEncoder::new(file, LEVEL),
-        )))
-    }
-
-    pub(crate) fn finish(self) -> io::Result<()> {
-        let gzip = self
-            .0
-            .into_inner()
-            .map_err(io::IntoInnerError::into_error)?;
-        gzip.finish()?.flush()
-    }
+/// Where a record's text may be, in a layer that is older than the binary form.
+pub(crate) fn text_record_path(folder: &Path) -> PathBuf {
+    folder.join(TEXT_RECORD)
 }
 
-impl Write for RecordWriter {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.0.write(buf)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
-    }
+/// Whether a layer's folder has a record in either form.
+pub(crate) fn has_record(folder: &Path) -> bool {
+    let is_there = |path: PathBuf| path.symlink_metadata().is_ok();
+    is_there(record_path(folder)) || is_there(text_record_path(folder))
 }
 
-/// Opens the record of the layer in `folder` as plain text.
-pub(crate) fn open_record(folder: &Path) -> io::Result<BufReader<Box<dyn Read + Send>>> {
-    let file = File::open(record_path(folder))?;
-    let (_, text) = crate::compression::reader(file)?;
-    Ok(BufReader::with_capacity(64 << 10, text))
+/// What writes a record. The record is whole only after [`finish`].
+pub(crate) type RecordWriter = BinaryWriter<Compressed>;
+
+/// What a record passes on its way to the file.
+pub(crate) type Compressed = zstd::Encoder<'static, BufWriter<File>>;
+
+/// Begins the record of the layer in `folder`.
+pub(crate) fn create(folder: &Path) -> io::Result<RecordWriter> {
+    let file = BufWriter::new(File::create_new(record_path(folder))?);
+    let mut zstd = zstd::Encoder::new(file, LEVEL)?;
+    zstd.include_checksum(true)?;
+    Ok(BinaryWriter::new(zstd))
+}
+
+/// Ends the file that a record was written to.
+pub(crate) fn finish(record: Compressed) -> io::Result<()> {
+    record.finish()?.flush()
+}
+
+/// What gives a record back.
+pub(crate) type StoredRecord = RecordReader<Box<dyn Read + Send>>;
+
+/// Opens the record of the layer in `folder`, in whichever form it is there.
+pub(crate) fn open(folder: &Path) -> io::Result<StoredRecord> {
+    let missing = match File::open(record_path(folder)) {
+        Ok(file) => {
+            let mut zstd = zstd::Decoder::new(file)?;
+            zstd.window_log_max(WINDOW_LOG)?;
+            return Ok(RecordReader::binary(Box::new(zstd)));
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => error,
+        Err(error) => return Err(error),
+    };
+    match File::open(text_record_path(folder)) {
+        Ok(file) => Ok(RecordReader::new(crate::compression::reader(file)?.1)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(missing),
+        Err(error) => Err(error),
+    }
 }

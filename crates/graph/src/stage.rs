@@ -10,8 +10,7 @@ use lith_store::{DiffId, Session};
 use lith_tarsplit::Splitter;
 
 use crate::pipeline::{self, Hashed};
-use crate::record::{self, RecordWriter};
-use crate::{Event, Graph, Metered, Observer, RegisterError};
+use crate::{Event, Graph, Metered, Observer, RegisterError, record};
 
 /// A layer that was read and split, hashed and applied, but has no place in the graph yet.
 ///
@@ -218,19 +217,17 @@ fn fill(mut feed: impl Read, body: DraftBody<'_>, folder: &Path) -> Result<Fille
 
 /// Splits a tar into the record in `folder` and the files of `tree`.
 fn split(feed: impl Read, tree: &mut TreeDraft, folder: &Path) -> Result<Filled, RegisterError> {
-    let record = RecordWriter::create(folder)
-        .map_err(RegisterError::io("create", record::record_path(folder)))?;
+    let record =
+        record::create(folder).map_err(RegisterError::io("create", record::record_path(folder)))?;
     let mut kept = Kept::new(&record::kept_path(folder));
-    let mut splitter = Splitter::new(feed, record);
+    let mut splitter = Splitter::recording(feed, record);
     while let Some(mut entry) = splitter.next_entry()? {
         let (metadata, payload) = entry.into_parts();
         tree.apply(metadata, payload, &mut kept)?;
     }
     let applied = tree.finish()?;
     let (record, summary) = splitter.finish()?;
-    record
-        .finish()
-        .map_err(RegisterError::io("write", record::record_path(folder)))?;
+    record::finish(record).map_err(RegisterError::io("write", record::record_path(folder)))?;
     Ok(Filled {
         tar_size: summary.bytes,
         size: applied.size,

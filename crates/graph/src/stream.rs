@@ -89,7 +89,7 @@ impl Graph {
             LayerFiles::Tree(tree) => tree,
         };
         let folder = self.store().root().layer(&layer.id);
-        let record = record::open_record(&folder).map_err(|error| {
+        let record = record::open(&folder).map_err(|error| {
             damage::note(hold, &layer.id, &error);
             corrupt(format!(
                 "cannot open {}: {error}",
@@ -98,7 +98,10 @@ impl Graph {
         })?;
         let kept = record::kept_path(&folder);
         let kept = kept.is_dir().then_some(kept);
-        Ok(Box::new(Assembler::new(record, StoredFiles { tree, kept })))
+        Ok(Box::new(Assembler::reading(
+            record,
+            StoredFiles { tree, kept },
+        )))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Puts a tar together again.
 
-use std::io::{self, BufRead, Read, Write};
+use std::io::{self, Read, Write};
 
 use crate::crc64::Crc64;
 use crate::error::AssembleError;
@@ -63,11 +63,16 @@ struct Tail {
     length: usize,
 }
 
-impl<B: BufRead, G: FileGetter> Assembler<B, G> {
+impl<B: Read, G: FileGetter> Assembler<B, G> {
     /// Assembles what `record` (plain text) describes, with payloads from `getter`.
     pub fn new(record: B, getter: G) -> Self {
+        Self::reading(RecordReader::new(record), getter)
+    }
+
+    /// Assembles what `record` describes, whatever its form, with payloads from `getter`.
+    pub fn reading(record: RecordReader<B>, getter: G) -> Self {
         Self {
-            record: RecordReader::new(record),
+            record,
             getter,
             segment: Vec::new(),
             given: 0,
@@ -283,7 +288,7 @@ impl Tail {
     }
 }
 
-impl<B: BufRead, G: FileGetter> Read for Assembler<B, G> {
+impl<B: Read, G: FileGetter> Read for Assembler<B, G> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         Ok(self.fill(out)?)
     }
@@ -294,7 +299,7 @@ impl<B: BufRead, G: FileGetter> Read for Assembler<B, G> {
 /// # Errors
 /// When the record is damaged, a payload is missing or is not what it was, or `out` fails. What
 /// was written by then is the front of the tar.
-pub fn assemble<B: BufRead, G: FileGetter, O: Write>(
+pub fn assemble<B: Read, G: FileGetter, O: Write>(
     record: B,
     getter: G,
     mut out: O,

@@ -7,7 +7,7 @@ use crate::error::SplitError;
 use crate::frame::{Frame, Nowhere};
 use crate::metadata::{Kind, Metadata};
 use crate::names::{Collector, Names, Place};
-use crate::record::RecordWriter;
+use crate::record::{RecordSink, TextWriter};
 use crate::split::{BUFFER, CHUNK, Summary, check_ambiguous, record_rest};
 
 /// Records a tar for reassembly from the tree that it is extracted to.
@@ -129,7 +129,7 @@ fn write(
     trust: Trust,
 ) -> Result<Summary, SplitError> {
     let mut frame = Frame::new(source, BUFFER);
-    let mut record = RecordWriter::new(record);
+    let mut record = TextWriter::new(record);
     let mut place = Place::default();
     let mut payload_bytes = 0;
     let written = |source| SplitError::Record { source };
@@ -199,9 +199,9 @@ fn is_in_tree(metadata: &Metadata, place: &Place) -> bool {
 }
 
 /// Puts the payload into the record.
-fn raw_payload<R: Read, W: Write>(
+fn raw_payload<R: Read>(
     frame: &mut Frame<R>,
-    record: &mut RecordWriter<W>,
+    record: &mut impl RecordSink,
 ) -> Result<(), SplitError> {
     let written = |source| SplitError::Record { source };
     let mut room = CHUNK;

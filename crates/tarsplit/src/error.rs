@@ -178,6 +178,21 @@ pub enum RecordError {
     },
 }
 
+/// Why a record could not be written in another form.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConvertError {
+    /// The record can not be read.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// The other form can not be written.
+    #[error("cannot write the record")]
+    Write {
+        /// What its writer said.
+        source: io::Error,
+    },
+}
+
 /// Why a stream could not be put together.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

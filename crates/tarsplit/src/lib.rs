@@ -3,7 +3,8 @@
 //! A [`Splitter`] hands out the entries of a tar and writes down everything that is not payload:
 //! the *record*. An [`Assembler`] makes the same tar from the record and the payloads again, bit
 //! for bit, and says which file is not what it was when it can not. The record is the tar-split
-//! format of the container engines, readable by them and the other way round.
+//! format of the container engines, readable by them and the other way round; a binary form of it
+//! takes less time and room, and can be made from it and made back into it.
 //!
 //! ```
 //! use lith_tarsplit::{FileEntry, Splitter, assemble};
@@ -59,10 +60,10 @@ pub use assemble::{Assembler, FileGetter, assemble};
 pub use crc64::Crc64;
 pub use disassemble::{disassemble, disassemble_seekable};
 pub use entry_header::EntryHeader;
-pub use error::{AssembleError, RecordError, SplitError};
+pub use error::{AssembleError, ConvertError, RecordError, SplitError};
 pub use frame::EXTENSION_LIMIT;
 pub use header::looks_like_tar;
 pub use metadata::{Kind, Metadata, Sparse, Timestamp};
 pub use path::clean_path;
-pub use record::{FileEntry, RecordItem, RecordReader};
+pub use record::{BinaryWriter, FileEntry, RecordItem, RecordReader, RecordSink, TextWriter};
 pub use split::{Entry, Splitter, Summary};

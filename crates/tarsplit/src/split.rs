@@ -7,14 +7,14 @@ use crate::error::SplitError;
 use crate::frame::Frame;
 use crate::header::is_header_only;
 use crate::metadata::Metadata;
-use crate::record::RecordWriter;
+use crate::record::{RecordSink, TextWriter};
 
 /// How much is read at once. It fits the second cache of any processor of today.
 pub(crate) const BUFFER: usize = 256 << 10;
 /// The length of a segment of what stands behind the end.
 pub(crate) const CHUNK: u64 = 1 << 20;
 
-/// Reads a tar, yields its entries, and writes the record's plain text as it goes.
+/// Reads a tar, yields its entries, and writes the record as it goes.
 ///
 /// Whatever the caller does with the payloads, the record gives the stream back to the byte once
 /// each payload can be had again; a payload that nobody reads is read here and summed.
@@ -36,9 +36,9 @@ pub(crate) const CHUNK: u64 = 1 << 20;
 /// # Ok(())
 /// # }
 /// ```
-pub struct Splitter<R: Read, W: Write> {
+pub struct Splitter<R: Read, S: RecordSink> {
     frame: Frame<R>,
-    record: RecordWriter<W>,
+    record: S,
     state: State,
     payload_bytes: u64,
 }
@@ -66,12 +66,19 @@ pub struct Summary {
     pub payload_bytes: u64,
 }
 
-impl<R: Read, W: Write> Splitter<R, W> {
+impl<R: Read, W: Write> Splitter<R, TextWriter<W>> {
     /// Splits `source`, writes the record to `record`: plain text, in large pieces.
     pub fn new(source: R, record: W) -> Self {
+        Self::recording(source, TextWriter::new(record))
+    }
+}
+
+impl<R: Read, S: RecordSink> Splitter<R, S> {
+    /// Splits `source`, writes the record to `record`, which decides on its form.
+    pub fn recording(source: R, record: S) -> Self {
         Self {
             frame: Frame::new(source, BUFFER),
-            record: RecordWriter::new(record),
+            record,
             state: State::Between,
             payload_bytes: 0,
         }
@@ -85,7 +92,7 @@ impl<R: Read, W: Write> Splitter<R, W> {
     /// # Errors
     /// When source or record fail, or the source is no tar that can be given back. It can not go
     /// on after that.
-    pub fn next_entry(&mut self) -> Result<Option<Entry<'_, R, W>>, SplitError> {
+    pub fn next_entry(&mut self) -> Result<Option<Entry<'_, R, S>>, SplitError> {
         match std::mem::replace(&mut self.state, State::Failed) {
             State::Failed => return Err(SplitError::Unfinished),
             State::Done => {
@@ -112,7 +119,7 @@ impl<R: Read, W: Write> Splitter<R, W> {
     ///
     /// # Errors
     /// When [`next_entry`](Self::next_entry) has not given `None`, or the record fails.
-    pub fn finish(self) -> Result<(W, Summary), SplitError> {
+    pub fn finish(self) -> Result<(S::Written, Summary), SplitError> {
         if self.state != State::Done {
             return Err(SplitError::Unfinished);
         }
@@ -176,9 +183,9 @@ pub(crate) fn check_ambiguous<R: Read>(frame: &Frame<R>) -> Result<(), SplitErro
 }
 
 /// Records everything to the end of the source, in segments of [`CHUNK`].
-pub(crate) fn record_rest<R: Read, W: Write>(
+pub(crate) fn record_rest<R: Read>(
     frame: &mut Frame<R>,
-    record: &mut RecordWriter<W>,
+    record: &mut impl RecordSink,
 ) -> Result<(), SplitError> {
     let written = |source| SplitError::Record { source };
     record.end_segment().map_err(written)?;
@@ -209,11 +216,11 @@ pub(crate) fn record_rest<R: Read, W: Write>(
 ///
 /// Reads as its payload: the bytes as they stand in the tar, exactly as many as
 /// [`Metadata::stored`] says, or an error; a wrapped [`SplitError`] names the entry.
-pub struct Entry<'a, R: Read, W: Write> {
-    splitter: &'a mut Splitter<R, W>,
+pub struct Entry<'a, R: Read, S: RecordSink> {
+    splitter: &'a mut Splitter<R, S>,
 }
 
-impl<R: Read, W: Write> Entry<'_, R, W> {
+impl<R: Read, S: RecordSink> Entry<'_, R, S> {
     /// What the entry says about its file.
     #[must_use]
     pub fn metadata(&self) -> &Metadata {
@@ -229,13 +236,13 @@ impl<R: Read, W: Write> Entry<'_, R, W> {
     }
 }
 
-impl<R: Read, W: Write> Read for Entry<'_, R, W> {
+impl<R: Read, S: RecordSink> Read for Entry<'_, R, S> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         self.splitter.frame.payload.read(out)
     }
 }
 
-impl<R: Read, W: Write> BufRead for Entry<'_, R, W> {
+impl<R: Read, S: RecordSink> BufRead for Entry<'_, R, S> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         self.splitter.frame.payload.fill_buf()
     }

@@ -2,7 +2,9 @@
 
 use std::io::{self, Read};
 
-use lith_tarsplit::{FileEntry, Splitter, assemble, disassemble_seekable};
+use lith_tarsplit::{
+    BinaryWriter, FileEntry, RecordReader, Splitter, assemble, disassemble_seekable,
+};
 use peak_alloc::PeakAlloc;
 
 #[global_allocator]
@@ -162,13 +164,34 @@ fn memory_is_bounded() {
         assert!(peak < limit, "{entries} entries: {peak} bytes");
     }
 
-    // Assembling, from a record with a line of 100 MB.
+    records();
+}
+
+/// Reading records takes no more than a few lines of them.
+fn records() {
+    const MIB: usize = 1 << 20;
+    // A line of 100 MB.
     let line = 100 << 20;
-    let record = (&br#"{"type":2,"payload":""#[..])
-        .chain(io::repeat(b'A').take(line))
-        .chain(&b"\",\"position\":0}\n"[..]);
+    let record = || {
+        (&br#"{"type":2,"payload":""#[..])
+            .chain(io::repeat(b'A').take(line))
+            .chain(&b"\",\"position\":0}\n"[..])
+    };
     let getter = |_: &FileEntry| Err(io::ErrorKind::NotFound.into());
-    let (peak, length) = peak(|| assemble(io::BufReader::new(record), getter, io::sink()));
+    let (used, length) = peak(|| assemble(record(), getter, io::sink()));
     assert_eq!(length.expect("a record"), line / 4 * 3);
-    assert!(peak < 2 * MIB, "{peak} bytes");
+    assert!(used < 2 * MIB, "{used} bytes");
+
+    let (used, converted) =
+        peak(|| RecordReader::new(record()).copy_to(BinaryWriter::new(io::sink())));
+    converted.expect("a record");
+    assert!(used < 2 * MIB, "{used} bytes");
+
+    // What a binary record claims costs nothing.
+    for claim in [&b"\xff\xff\xff\x07"[..], b"\xfe\xff\xff\xff\xff\x0f"] {
+        let record = [b"\x89tarrec\x01", claim, &[b'7'; 4000]].concat();
+        let (used, refused) = peak(|| RecordReader::binary(&record[..]).next_item());
+        assert!(refused.is_err());
+        assert!(used < MIB, "{used} bytes");
+    }
 }

@@ -171,7 +171,9 @@ fn layers_come_and_go_without_a_record() {
     assert!(layers.iter().all(|layer| !layer.has_record));
     for layer in &layers {
         let folder = graph.store().root().layer(&layer.id);
-        assert!(!folder.join("tar-data.json.gz").exists());
+        for record in ["tar-data.bin.zst", "tar-data.json.gz"] {
+            assert!(!folder.join(record).exists());
+        }
         // Every byte, checked against the diff ID on its way.
         let mut tar = Vec::new();
         graph

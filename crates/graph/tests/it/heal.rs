@@ -63,7 +63,7 @@ fn a_torn_record_is_replaced_with_the_files() {
         let [(_, base), _] = stack(&graph);
         fixture.lose_tree(&graph, &base);
         let folder = fixture.layer(&base);
-        fs::write(folder.join("tar-data.json.gz"), b"torn").unwrap();
+        fs::write(folder.join("tar-data.bin.zst"), b"torn").unwrap();
         fs::remove_dir_all(folder.join("kept")).unwrap();
         let session = graph.store().begin().unwrap();
         let (_, healed) = register(&graph, &session, None, &tar(BASE));
@@ -282,10 +282,10 @@ const DAMAGES: &[(&str, Damage)] = &[
         }
     }),
     ("the record is torn", |fixture, base| {
-        fs::write(fixture.layer(base).join("tar-data.json.gz"), "torn").unwrap();
+        fs::write(fixture.layer(base).join("tar-data.bin.zst"), "torn").unwrap();
     }),
     ("the record is gone", |fixture, base| {
-        fs::remove_file(fixture.layer(base).join("tar-data.json.gz")).unwrap();
+        fs::remove_file(fixture.layer(base).join("tar-data.bin.zst")).unwrap();
     }),
     ("a payload is gone", |fixture, base| {
         fs::remove_dir_all(fixture.layer(base).join("kept")).unwrap();

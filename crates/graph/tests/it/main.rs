@@ -14,6 +14,7 @@ mod id_maps;
 mod layers;
 mod metadata;
 mod processes;
+mod record;
 mod restore;
 mod reuse;
 mod size;

@@ -86,7 +86,7 @@ pub(crate) fn add_layer(
 ) -> Result<Published, PublishLayerError> {
     let record = record(name, parent);
     let staged = session.scratch("layer")?;
-    fs::write(staged.join("tar-data.json.gz"), b"record").unwrap();
+    fs::write(staged.join("tar-data.bin.zst"), b"record").unwrap();
     fs::create_dir(staged.join("kept")).unwrap();
     fs::write(staged.join("kept").join("7"), b"kept").unwrap();
     let tree = store.root().drivers("vfs").join(&record.cache);

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use crate::tars::{Short, items, round_trip, split};
 
-fn folder() -> PathBuf {
+pub(crate) fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
 }
 
-fn inflate(path: &Path) -> Vec<u8> {
+pub(crate) fn inflate(path: &Path) -> Vec<u8> {
     let mut bytes = Vec::new();
     let file = fs::File::open(path).expect("a fixture");
     flate2::read::GzDecoder::new(file)

@@ -1,6 +1,7 @@
 //! What the crate promises, from outside.
 
 mod accepted;
+mod binary;
 mod damage;
 mod disassemble;
 mod fixtures;

@@ -1,36 +1,14 @@
-//! Reads a record, whoever wrote it.
+//! Reads a record as text, whoever wrote it.
 
-use std::io::{BufRead, Read as _};
+use std::io::Read;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
+use super::{FileEntry, Step};
 use crate::error::RecordError;
 use crate::source::Source;
-
-/// A file entry of a record.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FileEntry {
-    /// Its place among all entries, counted from 0.
-    pub position: u64,
-    /// The file's name, as the tar had it.
-    pub name: Vec<u8>,
-    /// Length of the payload.
-    pub size: u64,
-    /// CRC-64 of the payload.
-    pub crc: Option<[u8; 8]>,
-}
-
-/// One entry of a record.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RecordItem {
-    /// A payload stands here in the tar: that of this file.
-    File(FileEntry),
-    /// These bytes stand here in the tar. A segment that is longer than a reader may hold comes in
-    /// several pieces.
-    Segment(Vec<u8>),
-}
 
 /// Room for most lines, so that they are parsed where they are.
 const BUFFER: usize = 128 << 10;
@@ -45,47 +23,20 @@ const PIECE: usize = 64 << 10;
 ///
 /// Unknown keys are passed over, the order of entries counts and not their `position`, an empty
 /// last segment is as good as none. A record that ends inside an entry is damaged.
-pub struct RecordReader<B> {
+pub(crate) struct TextReader<B> {
     source: Source<B>,
     position: u64,
     /// Inside a segment that is too long for the buffer.
     inside: bool,
-    segment: Vec<u8>,
 }
 
-/// What [`RecordReader::step`] found.
-pub(crate) enum Step {
-    File(FileEntry),
-    /// The bytes are in the caller's buffer; whether the segment starts with them.
-    Segment {
-        start: bool,
-    },
-    End,
-}
-
-impl<B: BufRead> RecordReader<B> {
-    /// Reads from `record`, which gives plain text: not compressed.
-    pub fn new(record: B) -> Self {
+impl<B: Read> TextReader<B> {
+    pub(crate) fn new(record: B) -> Self {
         Self {
             source: Source::new(record, BUFFER),
             position: 0,
             inside: false,
-            segment: Vec::new(),
         }
-    }
-
-    /// Returns the next entry, `None` after the last.
-    ///
-    /// # Errors
-    /// When the text can not be read, is no record, or ends inside an entry. Nothing after that
-    /// is worth reading.
-    pub fn next_item(&mut self) -> Result<Option<RecordItem>, RecordError> {
-        let mut segment = std::mem::take(&mut self.segment);
-        Ok(match self.step(&mut segment)? {
-            Step::File(file) => Some(RecordItem::File(file)),
-            Step::Segment { .. } => Some(RecordItem::Segment(segment)),
-            Step::End => None,
-        })
     }
 
     /// Finds the next entry; a segment's bytes replace those in `bytes`.

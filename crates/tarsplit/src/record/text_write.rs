@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::frame::Sink;
+use super::RecordSink;
 
 /// How much text is gathered before it is written.
 const FLUSH: usize = 64 << 10;
@@ -13,7 +13,8 @@ const FLUSH: usize = 64 << 10;
 const PIECE: usize = 24 << 10;
 
 /// Writes the lines of a record. A segment may be of any length: it goes out as it comes in.
-pub(crate) struct RecordWriter<W> {
+#[derive(Debug)]
+pub struct TextWriter<W> {
     out: W,
     text: Vec<u8>,
     position: u64,
@@ -21,14 +22,15 @@ pub(crate) struct RecordWriter<W> {
     segment: Option<Carry>,
 }
 
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Default, Debug)]
 struct Carry {
     bytes: [u8; 2],
     length: usize,
 }
 
-impl<W: Write> RecordWriter<W> {
-    pub(crate) fn new(out: W) -> Self {
+impl<W: Write> TextWriter<W> {
+    /// Writes to `out`, in large pieces.
+    pub fn new(out: W) -> Self {
         Self {
             out,
             text: Vec::with_capacity(FLUSH * 2),
@@ -37,20 +39,52 @@ impl<W: Write> RecordWriter<W> {
         }
     }
 
-    /// The position that the next line gets.
-    pub(crate) fn position(&self) -> u64 {
+    fn open_segment(&mut self) -> Carry {
+        self.text.extend_from_slice(br#"{"type":2,"payload":""#);
+        Carry::default()
+    }
+
+    fn end_line(&mut self) -> io::Result<()> {
+        self.text.extend_from_slice(br#","position":"#);
+        decimal(self.position, &mut self.text);
+        self.text.extend_from_slice(b"}\n");
+        self.position += 1;
+        self.write_when(FLUSH)
+    }
+
+    fn encode(&mut self, bytes: &[u8]) {
+        let start = self.text.len();
+        self.text.resize(start + bytes.len().div_ceil(3) * 4, 0);
+        let space = self.text.get_mut(start..).unwrap_or_default();
+        STANDARD
+            .encode_slice(bytes, space)
+            .expect("four characters for three bytes are enough");
+    }
+
+    fn write_when(&mut self, length: usize) -> io::Result<()> {
+        if self.text.len() > length {
+            self.out.write_all(&self.text)?;
+            self.text.clear();
+        }
+        Ok(())
+    }
+}
+
+impl<W: Write> RecordSink for TextWriter<W> {
+    type Written = W;
+
+    fn position(&self) -> u64 {
         self.position
     }
 
-    /// Adds to the current segment, or begins one. Nothing begins none.
-    pub(crate) fn add(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+    fn add(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         if bytes.is_empty() {
             return Ok(());
         }
-        let mut carry = self.segment.take().unwrap_or_else(|| {
-            self.text.extend_from_slice(br#"{"type":2,"payload":""#);
-            Carry::default()
-        });
+        let mut carry = match self.segment.take() {
+            Some(carry) => carry,
+            None => self.open_segment(),
+        };
         while carry.length > 0 {
             let Some((byte, rest)) = bytes.split_first() else {
                 break;
@@ -82,8 +116,13 @@ impl<W: Write> RecordWriter<W> {
         Ok(())
     }
 
-    /// Ends the segment, if there is one.
-    pub(crate) fn end_segment(&mut self) -> io::Result<()> {
+    fn begin_segment(&mut self) -> io::Result<()> {
+        self.end_segment()?;
+        self.segment = Some(self.open_segment());
+        Ok(())
+    }
+
+    fn end_segment(&mut self) -> io::Result<()> {
         let Some(carry) = self.segment.take() else {
             return Ok(());
         };
@@ -92,8 +131,7 @@ impl<W: Write> RecordWriter<W> {
         self.end_line()
     }
 
-    /// Writes a file entry.
-    pub(crate) fn file(&mut self, name: &[u8], size: u64, crc: Option<[u8; 8]>) -> io::Result<()> {
+    fn file(&mut self, name: &[u8], size: u64, crc: Option<[u8; 8]>) -> io::Result<()> {
         self.end_segment()?;
         self.text.extend_from_slice(br#"{"type":1"#);
         match std::str::from_utf8(name) {
@@ -124,43 +162,11 @@ impl<W: Write> RecordWriter<W> {
         self.end_line()
     }
 
-    /// Ends the record and gives its writer back.
-    pub(crate) fn finish(mut self) -> io::Result<W> {
+    fn finish(mut self) -> io::Result<W> {
         self.end_segment()?;
         self.write_when(0)?;
         self.out.flush()?;
         Ok(self.out)
-    }
-
-    fn end_line(&mut self) -> io::Result<()> {
-        self.text.extend_from_slice(br#","position":"#);
-        decimal(self.position, &mut self.text);
-        self.text.extend_from_slice(b"}\n");
-        self.position += 1;
-        self.write_when(FLUSH)
-    }
-
-    fn encode(&mut self, bytes: &[u8]) {
-        let start = self.text.len();
-        self.text.resize(start + bytes.len().div_ceil(3) * 4, 0);
-        let space = self.text.get_mut(start..).unwrap_or_default();
-        STANDARD
-            .encode_slice(bytes, space)
-            .expect("four characters for three bytes are enough");
-    }
-
-    fn write_when(&mut self, length: usize) -> io::Result<()> {
-        if self.text.len() > length {
-            self.out.write_all(&self.text)?;
-            self.text.clear();
-        }
-        Ok(())
-    }
-}
-
-impl<W: Write> Sink for RecordWriter<W> {
-    fn raw(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.add(bytes)
     }
 }
 
@@ -213,10 +219,11 @@ fn decimal(mut value: u64, text: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    use super::RecordWriter;
+    use super::super::RecordSink as _;
+    use super::TextWriter;
 
-    fn text(write: impl FnOnce(&mut RecordWriter<Vec<u8>>) -> std::io::Result<()>) -> String {
-        let mut writer = RecordWriter::new(Vec::new());
+    fn text(write: impl FnOnce(&mut TextWriter<Vec<u8>>) -> std::io::Result<()>) -> String {
+        let mut writer = TextWriter::new(Vec::new());
         write(&mut writer).expect("memory takes everything");
         String::from_utf8(writer.finish().expect("memory takes everything")).expect("text")
     }
