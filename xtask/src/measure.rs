@@ -82,12 +82,7 @@ pub(crate) fn cost(command: &Command, stdin: Stdio, report: &Path) -> Result<(Ou
         .arg(report)
         .arg("--");
     measured.arg(command.get_program()).args(command.get_args());
-    for (key, value) in command.get_envs() {
-        match value {
-            Some(value) => measured.env(key, value),
-            None => measured.env_remove(key),
-        };
-    }
+    process::copy_variables(command, &mut measured);
     let output = process::run_with(&mut measured, stdin)?.ok()?;
     let text = std::fs::read(report).with_context(|| format!("reading {}", report.display()))?;
     let value: serde_json::Value = serde_json::from_slice(&text).context("the cost report")?;

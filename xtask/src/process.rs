@@ -56,6 +56,16 @@ impl fmt::Display for Output {
     }
 }
 
+/// Gives `to` what is set and taken away for `from`.
+pub(crate) fn copy_variables(from: &Command, to: &mut Command) {
+    for (key, value) in from.get_envs() {
+        match value {
+            Some(value) => to.env(key, value),
+            None => to.env_remove(key),
+        };
+    }
+}
+
 /// A longer line than this is not shown whole.
 const LINE: usize = 400;
 

@@ -43,6 +43,12 @@ impl Layer {
         let diff_id = sha256(&bytes);
         Ok(Layer { bytes, diff_id })
     }
+
+    /// Its entries alone: another tar may follow them.
+    pub(crate) fn without_end(&self) -> &[u8] {
+        let end = self.bytes.len().saturating_sub(2 * 512);
+        self.bytes.get(..end).unwrap_or_default()
+    }
 }
 
 /// The IDs of a stack's layers, bottom first, as hex: each is made of the one below and of what

@@ -183,11 +183,21 @@ fn oci_index<W: Write>(
             "mediaType": "application/vnd.oci.image.manifest.v1+json",
             "digest": format!("sha256:{digest}"),
             "size": manifest.len(),
-            "annotations": { "io.containerd.image.name": super::normalise(image.name) },
+            "annotations": {
+                "io.containerd.image.name": super::normalise(image.name),
+                "org.opencontainers.image.ref.name": tag(image.name),
+            },
         }],
     });
     member(tar, "index.json", index.to_string().as_bytes())?;
     member(tar, "oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)
+}
+
+/// What stands behind a name's colon.
+fn tag(name: &str) -> String {
+    let full = super::normalise(name);
+    let tag = full.rsplit_once(':').map(|(_, tag)| tag.to_owned());
+    tag.unwrap_or(full)
 }
 
 fn blob(hex: &str) -> String {

@@ -12,8 +12,8 @@ mod lab;
 mod peers;
 mod report;
 
-pub(crate) use guards::Mounted;
-pub(crate) use peers::{Docker, Podman, Settings, skopeo_copy};
+pub(crate) use guards::{Mounted, sweep, sweep_inside};
+pub(crate) use peers::{Docker, Podman, Settings};
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -110,9 +110,4 @@ fn on_interrupt() -> Result<Arc<AtomicBool>> {
         signal_hook::flag::register(signal, Arc::clone(&flag))?;
     }
     Ok(flag)
-}
-
-/// Makes the large image of this machine's own files; gives its archive.
-pub(crate) fn machine(folder: &std::path::Path) -> Result<std::path::PathBuf> {
-    Ok(images::large(folder)?.archive)
 }

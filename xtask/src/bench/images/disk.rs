@@ -60,42 +60,49 @@ impl Drop for Disk {
     }
 }
 
-/// Looks how much room is taken on a file system while something runs.
+/// Looks how much room is taken on file systems while something runs.
 pub(super) struct Watch {
     stop: Arc<AtomicBool>,
-    most: Arc<AtomicU64>,
-    before: u64,
+    disks: Vec<Seen>,
     thread: Option<JoinHandle<()>>,
 }
 
+/// The most that was taken on one of them.
+#[derive(Clone)]
+struct Seen {
+    path: PathBuf,
+    most: Arc<AtomicU64>,
+}
+
 impl Watch {
-    pub(super) fn start(disk: &Disk) -> Result<Watch> {
-        let before = used(&disk.path)?;
-        let (stop, most) = (
-            Arc::new(AtomicBool::new(false)),
-            Arc::new(AtomicU64::new(before)),
-        );
+    pub(super) fn start(disks: &[&Disk]) -> Result<Watch> {
+        let disks = disks.iter().map(|disk| Seen::new(&disk.path));
+        let disks: Vec<Seen> = disks.collect::<Result<_>>()?;
+        let stop = Arc::new(AtomicBool::new(false));
         let thread = std::thread::spawn({
-            let (stop, most, path) = (stop.clone(), most.clone(), disk.path.clone());
+            let (stop, disks) = (stop.clone(), disks.clone());
             move || {
                 while !stop.load(Ordering::Relaxed) {
-                    most.fetch_max(used(&path).unwrap_or(0), Ordering::Relaxed);
+                    disks.iter().for_each(Seen::look);
                     std::thread::sleep(LOOK);
                 }
             }
         });
         Ok(Watch {
             stop,
-            most,
-            before,
+            disks,
             thread: Some(thread),
         })
     }
 
-    /// The most that was taken at once, beyond what was before.
-    pub(super) fn most(mut self) -> u64 {
+    /// What was taken at some time and is free now, of all file systems together.
+    pub(super) fn temporary(mut self) -> Result<u64> {
         self.end();
-        self.most.load(Ordering::Relaxed) - self.before
+        let gone = self.disks.iter().map(|seen| {
+            let now = used(&seen.path)?;
+            Ok(seen.most.load(Ordering::Relaxed).saturating_sub(now))
+        });
+        gone.sum()
     }
 
     fn end(&mut self) {
@@ -104,6 +111,20 @@ impl Watch {
             // It only looks.
             let _ = thread.join();
         }
+    }
+}
+
+impl Seen {
+    fn new(path: &Path) -> Result<Seen> {
+        Ok(Seen {
+            path: path.to_owned(),
+            most: Arc::new(AtomicU64::new(used(path)?)),
+        })
+    }
+
+    fn look(&self) {
+        let used = used(&self.path).unwrap_or(0);
+        self.most.fetch_max(used, Ordering::Relaxed);
     }
 }
 

@@ -5,7 +5,7 @@ pub(crate) mod family;
 mod made;
 mod odd;
 
-pub(crate) use made::{Made, large};
+pub(crate) use made::Made;
 
 use std::path::{Path, PathBuf};
 use std::rc::Rc;

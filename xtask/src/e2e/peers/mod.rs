@@ -31,6 +31,8 @@ pub(crate) struct Settings {
     /// podman takes no run root longer than 50 bytes and sockets have short names, too; the
     /// work folder may be anywhere. The only thing of a run that lies outside of it.
     short: Rc<TempDir>,
+    /// Another system's root folder, in which programs are looked for and run.
+    root: Option<PathBuf>,
     /// The storage driver for podman and buildah: overlay where the kernel takes it here.
     pub(crate) storage: &'static str,
 }
@@ -63,8 +65,23 @@ impl Settings {
         Ok(Settings {
             home: home.to_owned(),
             short: Rc::new(short),
+            root: None,
             storage,
         })
+    }
+
+    /// The same for the programs of another system, whose root folder shows
+    /// [`Settings::folders`] at the same paths.
+    pub(crate) fn within(&self, root: &Path) -> Settings {
+        Settings {
+            root: Some(root.to_owned()),
+            ..self.clone()
+        }
+    }
+
+    /// What the programs read and write.
+    pub(crate) fn folders(&self) -> [&Path; 2] {
+        [&self.home, self.short.path()]
     }
 
     /// A new folder with a short path, for sockets and the like.
@@ -78,10 +95,22 @@ impl Settings {
 
     /// `program` with these settings, or a skip when it is not installed.
     pub(crate) fn command(&self, program: &str) -> Result<Command> {
-        let Some(path) = process::find(program) else {
-            return skip(format!("{program} is not installed"));
+        let mut command = match &self.root {
+            None => {
+                let Some(path) = process::find(program) else {
+                    return skip(format!("{program} is not installed"));
+                };
+                Command::new(path)
+            }
+            Some(root) => {
+                if !root.join("usr/bin").join(program).exists() {
+                    return skip(format!("{} has no {program}", root.display()));
+                }
+                let mut command = Command::new("chroot");
+                command.arg(root).arg(Path::new("/usr/bin").join(program));
+                command
+            }
         };
-        let mut command = Command::new(path);
         command
             .env("HOME", &self.home)
             .env("TMPDIR", self.home.join("tmp"))
