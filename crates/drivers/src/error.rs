@@ -271,9 +271,15 @@ pub(crate) enum Trouble {
         kind: IdKind,
         path: PathBuf,
     },
+    /// Of an entry before, whose file was still on its way.
+    Earlier(Box<ApplyError>),
 }
 
 impl Trouble {
+    pub(crate) fn earlier(error: ApplyError) -> Self {
+        Self::Earlier(Box::new(error))
+    }
+
     pub(crate) fn of_entry(self, origin: &Origin) -> ApplyError {
         let (position, offset, name) = (origin.position, origin.offset, shown(&origin.path));
         match self {
@@ -309,6 +315,7 @@ impl Trouble {
                 id,
             },
             Self::UnmappedRoot { kind, path } => ApplyError::UnmappedRoot { path, kind },
+            Self::Earlier(error) => *error,
         }
     }
 
@@ -334,6 +341,7 @@ impl Trouble {
                 source: io::Error::other(reason),
             },
             Self::UnmappedRoot { kind, path } => ApplyError::UnmappedRoot { path, kind },
+            Self::Earlier(error) => *error,
             Self::Unmapped { kind, id } => ApplyError::Draft {
                 action: "map",
                 path: PathBuf::from(format!("{kind} {id}")),

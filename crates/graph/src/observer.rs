@@ -2,6 +2,9 @@
 
 use std::io::{self, Read};
 
+use bytes::Bytes;
+use lith_tarsplit::Pieces;
+
 /// Receives what happens while layers are read and written.
 ///
 /// Nothing in the libraries prints: a command line draws a bar from these events, a
@@ -68,7 +71,7 @@ pub struct Metered<'a, R> {
     reported: u64,
 }
 
-impl<'a, R: Read> Metered<'a, R> {
+impl<'a, R> Metered<'a, R> {
     /// Meters `source`, called `label` in the events.
     pub fn new(source: R, label: &'a str, observer: &'a dyn Observer) -> Self {
         Self {
@@ -79,14 +82,15 @@ impl<'a, R: Read> Metered<'a, R> {
             reported: 0,
         }
     }
-}
 
-impl<R: Read> Read for Metered<'_, R> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+    fn check(&self) -> io::Result<()> {
         if self.observer.cancelled() {
             return Err(io::Error::other("the work was cancelled"));
         }
-        let read = self.source.read(buf)?;
+        Ok(())
+    }
+
+    fn count(&mut self, read: usize) {
         self.done += read as u64;
         if self.done - self.reported >= REPORT_EVERY {
             self.reported = self.done;
@@ -95,6 +99,23 @@ impl<R: Read> Read for Metered<'_, R> {
                 done: self.done,
             });
         }
+    }
+}
+
+impl<R: Read> Read for Metered<'_, R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.check()?;
+        let read = self.source.read(buf)?;
+        self.count(read);
         Ok(read)
+    }
+}
+
+impl<R: Pieces> Pieces for Metered<'_, R> {
+    fn next_piece(&mut self) -> io::Result<Bytes> {
+        self.check()?;
+        let piece = self.source.next_piece()?;
+        self.count(piece.len());
+        Ok(piece)
     }
 }

@@ -9,24 +9,23 @@
 //! than a chunk goes through no thread.
 
 use std::io::{self, Read};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
+use bytes::Bytes;
 use lith_store::DiffId;
+use lith_tarsplit::Pieces;
 use sha2::{Digest as _, Sha256};
 
-/// Bytes that travel together.
+/// Bytes that travel together, and are copied no more once they were read.
 const CHUNK: usize = 256 << 10;
 
 /// Chunks that may wait in one channel.
 const WAITING: usize = 8;
 
-type Chunk = Arc<Vec<u8>>;
-
 /// What the reader thread says.
 enum Piece {
-    Data(Chunk),
+    Data(Bytes),
     /// The stream was read to its end. A channel that closes without it is a failure.
     End,
     Failed(io::Error),
@@ -42,8 +41,7 @@ pub(crate) struct Hashed {
 /// The uncompressed bytes, for the one who works on them.
 pub(crate) struct Feed {
     pieces: Receiver<Piece>,
-    current: Chunk,
-    position: usize,
+    current: Bytes,
     ended: bool,
 }
 
@@ -52,8 +50,7 @@ impl Feed {
         let (_, pieces) = sync_channel(1);
         Feed {
             pieces,
-            current: Arc::new(chunk),
-            position: 0,
+            current: chunk.into(),
             ended: true,
         }
     }
@@ -64,32 +61,40 @@ impl Feed {
         let _ = to_work.send(Piece::Failed(error));
         Feed {
             pieces,
-            current: Chunk::default(),
-            position: 0,
+            current: Bytes::new(),
             ended: false,
         }
     }
-}
 
-impl Read for Feed {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        while self.position == self.current.len() && !self.ended {
+    /// Waits for bytes when there are none. There are none after that at the end only.
+    fn fill(&mut self) -> io::Result<()> {
+        while self.current.is_empty() && !self.ended {
             match self.pieces.recv() {
-                Ok(Piece::Data(chunk)) => {
-                    self.current = chunk;
-                    self.position = 0;
-                }
+                Ok(Piece::Data(chunk)) => self.current = chunk,
                 Ok(Piece::End) => self.ended = true,
                 Ok(Piece::Failed(error)) => return Err(error),
                 Err(_) => return Err(io::Error::other("the reading thread stopped early")),
             }
         }
-        let rest = self.current.get(self.position..).unwrap_or_default();
-        let read = rest.len().min(buf.len());
-        if let (Some(to), Some(from)) = (buf.get_mut(..read), rest.get(..read)) {
-            to.copy_from_slice(from);
+        Ok(())
+    }
+}
+
+impl Pieces for Feed {
+    fn next_piece(&mut self) -> io::Result<Bytes> {
+        self.fill()?;
+        Ok(std::mem::take(&mut self.current))
+    }
+}
+
+impl Read for Feed {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.fill()?;
+        let read = self.current.len().min(buf.len());
+        let taken = self.current.split_to(read);
+        if let Some(to) = buf.get_mut(..read) {
+            to.copy_from_slice(&taken);
         }
-        self.position += read;
         Ok(read)
     }
 }
@@ -204,13 +209,12 @@ impl Drop for ReadAhead {
     }
 }
 
-fn channels() -> (Feed, Outlets, Receiver<Chunk>) {
+fn channels() -> (Feed, Outlets, Receiver<Bytes>) {
     let (to_work, pieces) = sync_channel(WAITING);
     let (to_hash, chunks) = sync_channel(WAITING);
     let feed = Feed {
         pieces,
-        current: Chunk::default(),
-        position: 0,
+        current: Bytes::new(),
         ended: false,
     };
     (feed, Outlets { to_work, to_hash }, chunks)
@@ -219,7 +223,7 @@ fn channels() -> (Feed, Outlets, Receiver<Chunk>) {
 /// Where the reader thread sends what it has read.
 struct Outlets {
     to_work: SyncSender<Piece>,
-    to_hash: SyncSender<Chunk>,
+    to_hash: SyncSender<Bytes>,
 }
 
 impl Outlets {
@@ -240,8 +244,8 @@ impl Outlets {
             let mut chunk = Vec::with_capacity(CHUNK);
             (&mut source).take(CHUNK as u64).read_to_end(&mut chunk)?;
             let last = chunk.len() < CHUNK;
-            let chunk = Arc::new(chunk);
-            if self.to_hash.send(Arc::clone(&chunk)).is_err()
+            let chunk = Bytes::from(chunk);
+            if self.to_hash.send(chunk.clone()).is_err()
                 || self.to_work.send(Piece::Data(chunk)).is_err()
             {
                 return Ok(false);
@@ -253,11 +257,11 @@ impl Outlets {
     }
 }
 
-fn hash(chunks: &Receiver<Chunk>) -> Hashed {
+fn hash(chunks: &Receiver<Bytes>) -> Hashed {
     let mut sha = Sha256::new();
     let mut bytes = 0;
     for chunk in chunks {
-        sha.update(chunk.as_slice());
+        sha.update(&chunk);
         bytes += chunk.len() as u64;
     }
     Hashed {

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use lith_drivers::{DraftBody, Kept, Parent, Parked, TreeDraft};
 use lith_store::{DiffId, Session};
-use lith_tarsplit::Splitter;
+use lith_tarsplit::{Pieces, Splitter};
 
 use crate::pipeline::{self, Hashed};
 use crate::{Event, Graph, Metered, Observer, RegisterError, record};
@@ -199,7 +199,11 @@ struct Filled {
     skipped_xattrs: u64,
 }
 
-fn fill(mut feed: impl Read, body: DraftBody<'_>, folder: &Path) -> Result<Filled, RegisterError> {
+fn fill(
+    mut feed: impl Read + Pieces,
+    body: DraftBody<'_>,
+    folder: &Path,
+) -> Result<Filled, RegisterError> {
     match body {
         DraftBody::Tree(tree) => split(feed, tree, folder),
         DraftBody::Stream(sink) => {
@@ -216,7 +220,7 @@ fn fill(mut feed: impl Read, body: DraftBody<'_>, folder: &Path) -> Result<Fille
 }
 
 /// Splits a tar into the record in `folder` and the files of `tree`.
-fn split(feed: impl Read, tree: &mut TreeDraft, folder: &Path) -> Result<Filled, RegisterError> {
+fn split(feed: impl Pieces, tree: &mut TreeDraft, folder: &Path) -> Result<Filled, RegisterError> {
     let record =
         record::create(folder).map_err(RegisterError::io("create", record::record_path(folder)))?;
     let mut kept = Kept::new(&record::kept_path(folder));

@@ -7,6 +7,7 @@ use crate::error::SplitError;
 use crate::frame::{Frame, Nowhere};
 use crate::metadata::{Kind, Metadata};
 use crate::names::{Collector, Names, Place};
+use crate::pieces::{Pieces, ReadPieces};
 use crate::record::{RecordSink, TextWriter};
 use crate::split::{BUFFER, CHUNK, Summary, check_ambiguous, record_rest};
 
@@ -109,9 +110,9 @@ impl Trust {
 /// Visits every entry, without its payload. Returns whether the stream ends inside padding.
 fn scan<R: Read + Seek>(
     source: R,
-    mut visit: impl FnMut(&Place, &Frame<R>) -> Result<(), SplitError>,
+    mut visit: impl FnMut(&Place, &Frame<ReadPieces<R>>) -> Result<(), SplitError>,
 ) -> Result<bool, SplitError> {
-    let mut frame = Frame::new(source, BUFFER / 4);
+    let mut frame = Frame::new(ReadPieces::new(source, BUFFER / 4));
     let mut place = Place::default();
     while frame.advance(&mut Nowhere)? {
         place.set(&frame.metadata.path);
@@ -128,7 +129,7 @@ fn write(
     names: &mut Names,
     trust: Trust,
 ) -> Result<Summary, SplitError> {
-    let mut frame = Frame::new(source, BUFFER);
+    let mut frame = Frame::new(ReadPieces::new(source, BUFFER));
     let mut record = TextWriter::new(record);
     let mut place = Place::default();
     let mut payload_bytes = 0;
@@ -199,8 +200,8 @@ fn is_in_tree(metadata: &Metadata, place: &Place) -> bool {
 }
 
 /// Puts the payload into the record.
-fn raw_payload<R: Read>(
-    frame: &mut Frame<R>,
+fn raw_payload<P: Pieces>(
+    frame: &mut Frame<P>,
     record: &mut impl RecordSink,
 ) -> Result<(), SplitError> {
     let written = |source| SplitError::Record { source };
@@ -223,7 +224,7 @@ fn raw_payload<R: Read>(
     }
 }
 
-fn changed<R>(frame: &Frame<R>) -> SplitError {
+fn changed<P>(frame: &Frame<P>) -> SplitError {
     let Metadata { offset, path, .. } = &frame.metadata;
     SplitError::Changed {
         entry: frame.entries.saturating_sub(1),

@@ -2,13 +2,16 @@
 
 use std::io::{self, BufRead, Read};
 
+use bytes::Bytes;
+
 use crate::crc64::Crc64;
 use crate::error::SplitError;
-use crate::source::Source;
+use crate::pieces::{PayloadReader, Pieces, ReadPieces};
+use crate::stream::Stream;
 
-/// Gives the payload out of the source's own buffer and sums it.
-pub(crate) struct Payload<R> {
-    pub(crate) source: Source<R>,
+/// Gives the payload out of the stream's own memory and sums it.
+pub(crate) struct Payload<P> {
+    pub(crate) source: Stream<P>,
     pub(crate) remaining: u64,
     pub(crate) crc: Crc64,
     /// Index of the entry.
@@ -21,10 +24,10 @@ pub(crate) struct Payload<R> {
     pub(crate) stored: u64,
 }
 
-impl<R: Read> Payload<R> {
-    pub(crate) fn new(source: R, capacity: usize) -> Self {
+impl<P: Pieces> Payload<P> {
+    pub(crate) fn new(pieces: P) -> Self {
         Self {
-            source: Source::new(source, capacity),
+            source: Stream::new(pieces),
             remaining: 0,
             crc: Crc64::new(),
             entry: 0,
@@ -63,13 +66,12 @@ impl<R: Read> Payload<R> {
     }
 
     /// Gives away what `peek` showed, or the front of it.
-    pub(crate) fn take(&mut self, length: usize) {
+    pub(crate) fn take(&mut self, length: usize) -> Bytes {
         let left = usize::try_from(self.remaining).unwrap_or(usize::MAX);
-        let length = length.min(left).min(self.source.buffered().len());
-        self.crc
-            .update(self.source.buffered().get(..length).unwrap_or_default());
-        self.source.consume(length);
-        self.remaining -= length as u64;
+        let taken = self.source.take(length.min(left));
+        self.crc.update(&taken);
+        self.remaining -= taken.len() as u64;
+        taken
     }
 
     /// Reads what is left and sums it.
@@ -96,7 +98,7 @@ impl<R: Read> Payload<R> {
     }
 }
 
-impl<R: Read + io::Seek> Payload<R> {
+impl<R: Read + io::Seek> Payload<ReadPieces<R>> {
     /// Passes over what is left, without looking at it.
     pub(crate) fn skip(&mut self) -> Result<(), SplitError> {
         let offset = self.source.offset();
@@ -112,7 +114,14 @@ impl<R: Read + io::Seek> Payload<R> {
     }
 }
 
-impl<R: Read> BufRead for Payload<R> {
+impl<P: Pieces> PayloadReader for Payload<P> {
+    fn take_piece(&mut self) -> io::Result<Bytes> {
+        let length = self.peek()?.len();
+        Ok(self.take(length))
+    }
+}
+
+impl<P: Pieces> BufRead for Payload<P> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         Ok(self.peek()?)
     }
@@ -122,26 +131,8 @@ impl<R: Read> BufRead for Payload<R> {
     }
 }
 
-impl<R: Read> Read for Payload<R> {
+impl<P: Pieces> Read for Payload<P> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        // A caller with a buffer as large as ours gets the bytes without a stop there.
-        if self.source.buffered().is_empty() && out.len() >= self.source.capacity() {
-            let length = usize::try_from(self.remaining)
-                .unwrap_or(usize::MAX)
-                .min(out.len());
-            let Some(out) = out.get_mut(..length) else {
-                return Ok(0);
-            };
-            let found = self.source.read_direct(out)?;
-            if found == 0 && length > 0 {
-                return Err(self
-                    .truncated("file", self.stored, self.stored - self.remaining)
-                    .into());
-            }
-            self.crc.update(out.get(..found).unwrap_or_default());
-            self.remaining -= found as u64;
-            return Ok(found);
-        }
         let length = self.peek()?.read(out)?;
         self.take(length);
         Ok(length)

@@ -1,4 +1,4 @@
-//! A read buffer that can be looked into.
+//! A read buffer that can be looked into: for the text of records.
 
 use std::io::{self, Read};
 
@@ -25,10 +25,6 @@ impl<R: Read> Source<R> {
     /// How many bytes were consumed.
     pub(crate) fn offset(&self) -> u64 {
         self.offset
-    }
-
-    pub(crate) fn capacity(&self) -> usize {
-        self.buffer.len()
     }
 
     /// What is there without reading.
@@ -73,13 +69,6 @@ impl<R: Read> Source<R> {
         Ok(self.buffered())
     }
 
-    /// Reads past the buffer into `out`: only for when nothing is buffered.
-    pub(crate) fn read_direct(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let length = retry(|| self.inner.read(out))?.min(out.len());
-        self.offset += length as u64;
-        Ok(length)
-    }
-
     fn read_more(&mut self) -> io::Result<usize> {
         let Some(space) = self.buffer.get_mut(self.end..) else {
             return Ok(0);
@@ -88,33 +77,6 @@ impl<R: Read> Source<R> {
         let length = retry(|| self.inner.read(space))?.min(room);
         self.end += length;
         Ok(length)
-    }
-}
-
-impl<R: Read + io::Seek> Source<R> {
-    /// Goes `length` bytes ahead without reading them where it can. Returns how far it got.
-    pub(crate) fn skip(&mut self, length: u64) -> io::Result<u64> {
-        let near = length.min((self.end - self.start) as u64);
-        self.consume(usize::try_from(near).unwrap_or(usize::MAX));
-        let mut left = length - near;
-        // The last byte is read, for seeking behind the end is no error.
-        if let Ok(far) = i64::try_from(left.saturating_sub(1))
-            && far > self.buffer.len() as i64
-        {
-            self.inner.seek_relative(far)?;
-            self.offset += far as u64;
-            left -= far as u64;
-        }
-        while left > 0 {
-            let there = self.fill()?.len() as u64;
-            if there == 0 {
-                break;
-            }
-            let step = there.min(left);
-            self.consume(step as usize);
-            left -= step;
-        }
-        Ok(length - left)
     }
 }
 

@@ -2,11 +2,14 @@
 
 use std::io::{self, BufRead, Read, Write};
 
+use bytes::Bytes;
+
 use crate::crc64::Crc64;
 use crate::error::SplitError;
 use crate::frame::Frame;
 use crate::header::is_header_only;
 use crate::metadata::Metadata;
+use crate::pieces::{PayloadReader, Pieces, ReadPieces};
 use crate::record::{RecordSink, TextWriter};
 
 /// How much is read at once. It fits the second cache of any processor of today.
@@ -36,8 +39,8 @@ pub(crate) const CHUNK: u64 = 1 << 20;
 /// # Ok(())
 /// # }
 /// ```
-pub struct Splitter<R: Read, S: RecordSink> {
-    frame: Frame<R>,
+pub struct Splitter<P: Pieces, S: RecordSink> {
+    frame: Frame<P>,
     record: S,
     state: State,
     payload_bytes: u64,
@@ -66,18 +69,19 @@ pub struct Summary {
     pub payload_bytes: u64,
 }
 
-impl<R: Read, W: Write> Splitter<R, TextWriter<W>> {
+impl<R: Read, W: Write> Splitter<ReadPieces<R>, TextWriter<W>> {
     /// Splits `source`, writes the record to `record`: plain text, in large pieces.
     pub fn new(source: R, record: W) -> Self {
-        Self::recording(source, TextWriter::new(record))
+        Self::recording(ReadPieces::new(source, BUFFER), TextWriter::new(record))
     }
 }
 
-impl<R: Read, S: RecordSink> Splitter<R, S> {
-    /// Splits `source`, writes the record to `record`, which decides on its form.
-    pub fn recording(source: R, record: S) -> Self {
+impl<P: Pieces, S: RecordSink> Splitter<P, S> {
+    /// Splits a stream that comes in pieces, none of which is copied; `record` decides on the
+    /// form of the record.
+    pub fn recording(pieces: P, record: S) -> Self {
         Self {
-            frame: Frame::new(source, BUFFER),
+            frame: Frame::new(pieces),
             record,
             state: State::Between,
             payload_bytes: 0,
@@ -92,7 +96,7 @@ impl<R: Read, S: RecordSink> Splitter<R, S> {
     /// # Errors
     /// When source or record fail, or the source is no tar that can be given back. It can not go
     /// on after that.
-    pub fn next_entry(&mut self) -> Result<Option<Entry<'_, R, S>>, SplitError> {
+    pub fn next_entry(&mut self) -> Result<Option<Entry<'_, P, S>>, SplitError> {
         match std::mem::replace(&mut self.state, State::Failed) {
             State::Failed => return Err(SplitError::Unfinished),
             State::Done => {
@@ -168,7 +172,7 @@ impl<R: Read, S: RecordSink> Splitter<R, S> {
 
 /// Refuses the one payload that a record can not tell from none: its checksum is 0 *and* the block
 /// in front of it, the last of a sparse map, was made to look like the header of a link.
-pub(crate) fn check_ambiguous<R: Read>(frame: &Frame<R>) -> Result<(), SplitError> {
+pub(crate) fn check_ambiguous<P: Pieces>(frame: &Frame<P>) -> Result<(), SplitError> {
     let Metadata { offset, path, .. } = &frame.metadata;
     if frame.payload.crc.finish() == Crc64::EMPTY && is_header_only(&frame.last_block, path) {
         let reason = "its payload has the checksum of nothing and its sparse map ends like a link";
@@ -183,8 +187,8 @@ pub(crate) fn check_ambiguous<R: Read>(frame: &Frame<R>) -> Result<(), SplitErro
 }
 
 /// Records everything to the end of the source, in segments of [`CHUNK`].
-pub(crate) fn record_rest<R: Read>(
-    frame: &mut Frame<R>,
+pub(crate) fn record_rest<P: Pieces>(
+    frame: &mut Frame<P>,
     record: &mut impl RecordSink,
 ) -> Result<(), SplitError> {
     let written = |source| SplitError::Record { source };
@@ -216,11 +220,11 @@ pub(crate) fn record_rest<R: Read>(
 ///
 /// Reads as its payload: the bytes as they stand in the tar, exactly as many as
 /// [`Metadata::stored`] says, or an error; a wrapped [`SplitError`] names the entry.
-pub struct Entry<'a, R: Read, S: RecordSink> {
-    splitter: &'a mut Splitter<R, S>,
+pub struct Entry<'a, P: Pieces, S: RecordSink> {
+    splitter: &'a mut Splitter<P, S>,
 }
 
-impl<R: Read, S: RecordSink> Entry<'_, R, S> {
+impl<P: Pieces, S: RecordSink> Entry<'_, P, S> {
     /// What the entry says about its file.
     #[must_use]
     pub fn metadata(&self) -> &Metadata {
@@ -228,7 +232,7 @@ impl<R: Read, S: RecordSink> Entry<'_, R, S> {
     }
 
     /// Returns metadata and payload at once, for whoever needs both.
-    pub fn into_parts(&mut self) -> (&Metadata, &mut dyn BufRead) {
+    pub fn into_parts(&mut self) -> (&Metadata, &mut dyn PayloadReader) {
         let Frame {
             metadata, payload, ..
         } = &mut self.splitter.frame;
@@ -236,18 +240,24 @@ impl<R: Read, S: RecordSink> Entry<'_, R, S> {
     }
 }
 
-impl<R: Read, S: RecordSink> Read for Entry<'_, R, S> {
+impl<P: Pieces, S: RecordSink> Read for Entry<'_, P, S> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         self.splitter.frame.payload.read(out)
     }
 }
 
-impl<R: Read, S: RecordSink> BufRead for Entry<'_, R, S> {
+impl<P: Pieces, S: RecordSink> BufRead for Entry<'_, P, S> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         self.splitter.frame.payload.fill_buf()
     }
 
     fn consume(&mut self, length: usize) {
         self.splitter.frame.payload.consume(length);
+    }
+}
+
+impl<P: Pieces, S: RecordSink> PayloadReader for Entry<'_, P, S> {
+    fn take_piece(&mut self) -> io::Result<Bytes> {
+        self.splitter.frame.payload.take_piece()
     }
 }

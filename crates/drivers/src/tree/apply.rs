@@ -4,10 +4,9 @@
 //! order. Names of lower layers are hidden the way overlay file systems want it; what needs the
 //! parent is noted, and done when the draft is settled.
 
-use std::io::BufRead;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use lith_tarsplit::{Kind, Metadata};
+use lith_tarsplit::{Kind, Metadata, PayloadReader};
 use rustix::fs::{FileType, Mode};
 use rustix::io::Errno;
 
@@ -20,23 +19,24 @@ use super::name;
 use super::payload::{Work, rescue};
 use super::place::{self, NOTE_DESCRIBED, Spot};
 use super::special::{Special, special};
+use super::writers::taken;
 use crate::error::{ApplyError, During, Origin, Trouble};
 use crate::kept::Kept;
 
 impl TreeDraft {
     /// Applies the next entry.
     ///
-    /// Afterwards its payload can be read back: from `kept` when it is there under the entry's
-    /// position, else from the layer's files under the entry's name. An entry that displaces
-    /// an earlier one of the layer moves that one's payload to `kept`.
+    /// Once the draft is [finished](TreeDraft::finish) its payload can be read back: from `kept` when
+    /// it is there under the entry's position, else from the layer's files under the entry's name.
+    /// An entry that displaces an earlier one of the layer moves that one's payload to `kept`.
     ///
     /// # Errors
-    /// Names the entry. After an error nothing more can be applied, and the draft can only be
+    /// Names the entry, which may be one before this, whose file was still being made. After an error nothing more can be applied, and the draft can only be
     /// discarded.
     pub fn apply(
         &mut self,
         metadata: &Metadata,
-        payload: &mut dyn BufRead,
+        payload: &mut dyn PayloadReader,
         kept: &mut Kept,
     ) -> Result<(), ApplyError> {
         if self.failed {
@@ -47,10 +47,13 @@ impl TreeDraft {
             payload,
             kept,
         };
-        self.entry(&mut work).map_err(|trouble| {
+        if let Err(trouble) = self.entry(&mut work) {
             self.failed = true;
-            trouble.of_entry(&Origin::of(metadata))
-        })?;
+            // What failed before it is told, however late it is seen.
+            let earlier = self.tree.writers.drain();
+            let trouble = earlier.err().unwrap_or(trouble);
+            return Err(trouble.of_entry(&Origin::of(metadata)));
+        }
         self.summary.entries += 1;
         Ok(())
     }
@@ -97,10 +100,7 @@ impl TreeDraft {
 
     /// Returns the directory for an entry, and makes it if need be.
     pub(super) fn spot(&mut self, work: &mut Work<'_>, parent: &[u8]) -> Result<Spot, Trouble> {
-        let positions = &mut self.positions;
-        self.tree.parent(parent, &mut |dir, name, place| {
-            rescue(positions, work.kept, dir, name, place)
-        })
+        self.tree.parent(parent, &mut rescue(work.kept))
     }
 
     /// Removes what stands at a name, payloads saved. Returns whether there was anything.
@@ -110,13 +110,10 @@ impl TreeDraft {
         spot: &Spot,
         last: &[u8],
     ) -> Result<bool, Trouble> {
-        let positions = &mut self.positions;
         let place = spot.at(last);
         let was = self
             .tree
-            .displace(spot.dir(), last, &place, &mut |dir, name, place| {
-                rescue(positions, work.kept, dir, name, place)
-            })?;
+            .displace(spot.dir(), last, &place, &mut rescue(work.kept))?;
         Ok(was.is_some())
     }
 
@@ -128,13 +125,22 @@ impl TreeDraft {
         last: &[u8],
         make: impl Fn(BorrowedFd<'_>) -> Result<T, Errno>,
     ) -> Result<T, Trouble> {
-        match make(spot.dir()) {
-            Err(Errno::EXIST) => {
-                self.clear(work, spot, last)?;
-                make(spot.dir()).during("create", &spot.at(last))
-            }
-            done => done.during("create", &spot.at(last)),
+        let place = spot.at(last);
+        let known = self.tree.names.has(&place);
+        if known {
+            self.tree.writers.drain()?;
         }
+        let made = match make(spot.dir()) {
+            Err(Errno::EXIST) if known => {
+                self.clear(work, spot, last)?;
+                make(spot.dir())
+            }
+            Err(Errno::EXIST) => return Err(taken(&place)),
+            made => made,
+        };
+        let made = made.during("create", &place)?;
+        self.tree.names.insert(&place);
+        Ok(made)
     }
 
     fn directory(
@@ -147,6 +153,9 @@ impl TreeDraft {
         let attributes = self.meta.wanted(metadata)?;
         let spot = self.spot(work, parent)?;
         let place = spot.at(last);
+        if self.tree.names.has(&place) {
+            self.tree.writers.drain()?;
+        }
         match rustix::fs::mkdirat(spot.dir(), last, place::DESCRIBED) {
             Ok(()) => {}
             Err(Errno::EXIST) => {
@@ -169,6 +178,7 @@ impl TreeDraft {
             }
             Err(other) => return Err(other).during("create", &place),
         }
+        self.tree.names.insert(&place);
         self.note_described(&place, &attributes, metadata)?;
         work.keep()
     }

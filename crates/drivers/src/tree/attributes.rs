@@ -98,6 +98,14 @@ impl<'a> Attributes<'a> {
         Ok(found)
     }
 
+    /// The same, for as long as it is needed.
+    pub(crate) fn into_owned(self) -> Attributes<'static> {
+        Attributes {
+            xattrs: Cow::Owned(self.xattrs.into_owned()),
+            ..self
+        }
+    }
+
     pub(crate) fn encode(&self, out: &mut Encoder) {
         out.number(self.uid.into())
             .number(self.gid.into())

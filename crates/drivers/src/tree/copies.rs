@@ -3,29 +3,24 @@
 //! The walker makes directories and says which files are to be copied into them; whoever is the
 //! last to have put something into a new directory gives it its attributes.
 
-use std::num::NonZero;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::thread::{self, Scope};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use rustix::io::Errno;
 
 use super::attributes::Attributes;
 use super::copy::Copier;
 use super::meta::Meta;
 use super::name;
+use super::pool::{self, Job, Pool};
 use crate::error::{During, Trouble};
-
-/// More would only compete for the disk.
-const MAX_WORKERS: usize = 4;
 
 /// So many files of one directory are given to a thread at once.
 const BATCH: usize = 64;
 
-/// So many batches wait; with them wait the descriptors of their directories.
-const WAITING: usize = 32;
-
 /// A directory whose files are copied.
+#[derive(Debug)]
 pub(super) struct Target {
     from: OwnedFd,
     to: OwnedFd,
@@ -36,25 +31,36 @@ pub(super) struct Target {
     attributes: OnceLock<Attributes<'static>>,
 }
 
+#[derive(Debug)]
 struct Batch {
     target: Arc<Target>,
     files: Vec<Vec<u8>>,
 }
 
-/// What threads and walker share.
-#[derive(Default)]
-struct Shared {
-    failed: AtomicBool,
-    error: Mutex<Option<Trouble>>,
-    /// Extended attributes that the file system could not hold.
-    skipped: Mutex<u64>,
+impl Job for Batch {
+    type Error = Trouble;
+
+    fn run(self, meta: &mut Meta, copier: &mut Copier) -> Result<(), Trouble> {
+        let target = &*self.target;
+        for file in &self.files {
+            let place = name::join(&target.place, file);
+            let (from, to) = (target.from.as_fd(), target.to.as_fd());
+            copier.regular(meta, (from, file), (to, file), &place)?;
+        }
+        target.release(meta)
+    }
+
+    fn lost() -> Trouble {
+        Trouble::Io {
+            action: "copy files of",
+            path: "the layer below".into(),
+            source: Errno::CANCELED.into(),
+        }
+    }
 }
 
 /// The way to the threads; they end when it is dropped.
-pub(super) struct Copies<'s> {
-    batches: SyncSender<Batch>,
-    shared: &'s Shared,
-}
+pub(super) struct Copies(Pool<Batch>);
 
 /// What a walk has found in one directory and not yet handed over.
 #[derive(Default)]
@@ -63,85 +69,20 @@ pub(super) struct Found {
     files: Vec<Vec<u8>>,
 }
 
-/// How many threads copy.
-pub(super) fn workers() -> usize {
-    let processors = thread::available_parallelism().map_or(1, NonZero::get);
-    processors.min(MAX_WORKERS)
-}
-
-/// Runs `walk`, which hands over files, and waits until all are copied, by a thread for each
-/// `meta`. Returns how many extended attributes the file system could not hold.
-pub(super) fn run(
-    metas: Vec<Meta>,
-    walk: impl FnOnce(&Copies<'_>) -> Result<(), Trouble>,
-) -> Result<u64, Trouble> {
-    let shared = Shared::default();
-    let walked = thread::scope(|scope| {
-        let (batches, waiting) = sync_channel(WAITING);
-        let waiting = Arc::new(Mutex::new(waiting));
-        for meta in metas {
-            start(scope, meta, &shared, Arc::clone(&waiting));
-        }
-        // Whoever hands something over has to learn when no thread is left to take it.
-        drop(waiting);
-        let copies = Copies {
-            batches,
-            shared: &shared,
-        };
-        let walked = walk(&copies);
-        shared.failed.fetch_or(walked.is_err(), Ordering::Relaxed);
-        walked
-    });
-    let Shared { error, skipped, .. } = shared;
-    // The walker may have stopped because of this one.
-    match error.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        Some(error) => Err(error),
-        None => walked.map(|()| skipped.into_inner().unwrap_or_else(PoisonError::into_inner)),
+impl Copies {
+    /// Starts the threads.
+    pub(super) fn start(meta: &Meta) -> Result<Self, Trouble> {
+        let pool = Pool::start(meta, pool::threads());
+        pool.map(Self).ok_or_else(Batch::lost)
     }
-}
 
-fn start<'scope>(
-    scope: &'scope Scope<'scope, '_>,
-    mut meta: Meta,
-    shared: &'scope Shared,
-    waiting: Arc<Mutex<Receiver<Batch>>>,
-) {
-    scope.spawn(move || {
-        let mut copier = Copier::default();
-        loop {
-            let next = waiting
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .recv();
-            let Ok(batch) = next else {
-                break;
-            };
-            if shared.failed.load(Ordering::Relaxed) {
-                continue;
-            }
-            if let Err(error) = batch.copy(&mut copier, &mut meta) {
-                shared.failed.store(true, Ordering::Relaxed);
-                let mut first = shared.error.lock().unwrap_or_else(PoisonError::into_inner);
-                first.get_or_insert(error);
-            }
+    /// Waits until all is copied. Returns how many extended attributes the file system could not
+    /// hold; of `walked` and of what threads failed at, the latter is the cause.
+    pub(super) fn end(self, walked: Result<(), Trouble>) -> Result<u64, Trouble> {
+        match walked {
+            Ok(()) => self.0.end(),
+            Err(trouble) => Err(self.0.drain().err().unwrap_or(trouble)),
         }
-        let mut skipped = shared
-            .skipped
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        *skipped += meta.skipped;
-    });
-}
-
-impl Batch {
-    fn copy(&self, copier: &mut Copier, meta: &mut Meta) -> Result<(), Trouble> {
-        let target = &*self.target;
-        for file in &self.files {
-            let place = name::join(&target.place, file);
-            let (from, to) = (target.from.as_fd(), target.to.as_fd());
-            copier.regular(meta, (from, file), (to, file), &place)?;
-        }
-        target.release(meta)
     }
 }
 
@@ -178,7 +119,7 @@ impl Found {
     /// Adds a file; `target` says from where to where, the first time.
     pub(super) fn add(
         &mut self,
-        copies: &Copies<'_>,
+        copies: &Copies,
         file: Vec<u8>,
         target: impl FnOnce() -> Result<Target, Trouble>,
     ) -> Result<(), Trouble> {
@@ -192,7 +133,7 @@ impl Found {
         Ok(())
     }
 
-    fn hand_over(&mut self, copies: &Copies<'_>) -> Result<(), Trouble> {
+    fn hand_over(&mut self, copies: &Copies) -> Result<(), Trouble> {
         let Some(target) = self.target.as_ref().filter(|_| !self.files.is_empty()) else {
             return Ok(());
         };
@@ -201,10 +142,9 @@ impl Found {
             target: Arc::clone(target),
             files: std::mem::take(&mut self.files),
         };
-        let taken = copies.batches.send(batch).is_ok();
-        if !taken || copies.shared.failed.load(Ordering::Relaxed) {
-            // The thread that failed has said why.
-            return Err(rustix::io::Errno::CANCELED).during("copy into", &target.place);
+        if !copies.0.give(batch) {
+            // The thread that failed says why.
+            return Err(Errno::CANCELED).during("copy into", &target.place);
         }
         Ok(())
     }
@@ -213,7 +153,7 @@ impl Found {
     /// them back when nothing was ever copied into it.
     pub(super) fn end(
         mut self,
-        copies: &Copies<'_>,
+        copies: &Copies,
         meta: &mut Meta,
         attributes: Option<Attributes<'static>>,
     ) -> Result<Option<Attributes<'static>>, Trouble> {

@@ -11,9 +11,10 @@ use super::place::Tree;
 use super::remove;
 use crate::error::{During, Trouble};
 
-/// What is told of a file that has to make way: its directory, its name, its place.
+/// What is told of a file that has to make way and holds the payload of an entry: its directory,
+/// its name, its place, the entry's position in the record.
 pub(crate) type Displaced<'a> =
-    &'a mut dyn FnMut(BorrowedFd<'_>, &[u8], &[u8]) -> Result<(), Trouble>;
+    &'a mut dyn FnMut(BorrowedFd<'_>, &[u8], &[u8], u64) -> Result<(), Trouble>;
 
 impl Tree {
     /// Removes what stands at a name. Files that hold payloads are told of first.
@@ -24,18 +25,25 @@ impl Tree {
         place: &[u8],
         displaced: Displaced<'_>,
     ) -> Result<Option<Stat>, Trouble> {
+        // Files on their way may have to make way too.
+        self.writers.drain()?;
         let Some(stat) = handle::look(dir, last).during("look at", place)? else {
             return Ok(None);
         };
+        let names = &mut self.names;
+        let mut tell = |dir: BorrowedFd<'_>, name: &[u8], place: &[u8]| match names.take(place) {
+            Some(position) => displaced(dir, name, place, position),
+            None => Ok(()),
+        };
         match kind_of(&stat) {
             FileType::RegularFile => {
-                displaced(dir, last, place)?;
+                tell(dir, last, place)?;
                 unlink(dir, last).during("remove", place)?;
             }
             FileType::Directory => {
                 self.held = None;
                 remove::remove_telling(dir, last, &mut |dir, name, below| {
-                    displaced(dir, name, &name::join(place, below)).map_err(Removal::Told)
+                    tell(dir, name, &name::join(place, below)).map_err(Removal::Told)
                 })
                 .map_err(|error| match error {
                     Removal::Told(trouble) => trouble,

@@ -6,13 +6,12 @@ use super::copy::Copier;
 use super::log::Log;
 use super::meta::Meta;
 use super::place::{ParkedTree, Tree};
-use super::positions::Positions;
 use crate::error::{ApplyError, During, Trouble};
 
 /// The tree of a layer that is being filled, entry by entry in the order of the stream.
 ///
-/// Memory does not grow with the number of entries, but for at most 16 bytes for each file that
-/// has a payload.
+/// Small files are made by threads of its own. Memory does not grow with the number of entries, but
+/// for at most 16 bytes for each.
 #[derive(Debug)]
 pub struct TreeDraft {
     pub(super) tree: Tree,
@@ -23,7 +22,6 @@ pub struct TreeDraft {
     /// The draft's folder, and where its tree lies below the driver's folder.
     pub(super) work: OwnedFd,
     pub(super) path: Vec<u8>,
-    pub(super) positions: Positions,
     /// Files of an AUFS link folder, which hard links of the layer may want.
     pub(super) aufs: Option<OwnedFd>,
     pub(super) summary: ApplySummary,
@@ -50,8 +48,6 @@ impl ParkedDraft {
             links: Log::reopen(work.as_fd(), "links", self.links).during("open", b"links")?,
             work,
             path: self.path,
-            // Only entries ask for these.
-            positions: Positions::default(),
             aufs: None,
             summary: self.summary,
             failed: false,
@@ -81,27 +77,29 @@ impl TreeDraft {
         meta: Meta,
     ) -> Result<Self, Trouble> {
         Ok(Self {
-            tree: Tree::new(root, work.as_fd(), meta.means)?,
+            tree: Tree::new(root, work.as_fd(), &meta)?,
             meta,
             copier: Copier::default(),
             links: Log::create(work.as_fd(), "links").during("create", b"links")?,
             work,
             path,
-            positions: Positions::default(),
             aufs: None,
             summary: ApplySummary::default(),
             failed: false,
         })
     }
 
-    /// Says that there are no more entries.
+    /// Says that there are no more entries, and waits until the files of all are there.
     ///
     /// # Errors
-    /// When an entry failed.
+    /// When an entry failed, also one that [`TreeDraft::apply`] took without knowing.
     pub fn finish(&mut self) -> Result<ApplySummary, ApplyError> {
         if self.failed {
             return Err(ApplyError::Incomplete);
         }
+        let ended = self.tree.writers.end();
+        self.failed = ended.is_err();
+        self.meta.skipped += ended.map_err(Trouble::of_draft)?;
         self.summary.skipped_xattrs = self.meta.skipped;
         Ok(self.summary)
     }
@@ -110,10 +108,8 @@ impl TreeDraft {
     ///
     /// # Errors
     /// When an entry failed.
-    pub(crate) fn park(self) -> Result<ParkedDraft, ApplyError> {
-        if self.failed {
-            return Err(ApplyError::Incomplete);
-        }
+    pub(crate) fn park(mut self) -> Result<ParkedDraft, ApplyError> {
+        self.finish()?;
         let links = self.links.park().during("write", b"links");
         Ok(ParkedDraft {
             tree: self.tree.park().map_err(Trouble::of_draft)?,

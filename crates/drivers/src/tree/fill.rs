@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, Stat};
 use rustix::io::Errno;
 
-use super::copies::{self, Copies, Found, Target};
+use super::copies::{Copies, Found, Target};
 use super::draft::TreeDraft;
 use super::handle;
 use super::hiding::is_opaque;
@@ -17,16 +17,14 @@ use crate::error::{During, Trouble};
 impl TreeDraft {
     /// Copies the only tree of `lower` into the draft, wherever the draft does not hide it.
     pub(super) fn fill(&mut self, lower: &LowerView) -> Result<(), Trouble> {
-        let metas = (0..copies::workers())
-            .map(|_| self.meta.another())
-            .collect();
-        let skipped = copies::run(metas, |copies| self.fill_by(lower, copies))?;
-        self.meta.skipped += skipped;
+        let copies = Copies::start(&self.meta)?;
+        let walked = self.fill_by(lower, &copies);
+        self.meta.skipped += copies.end(walked)?;
         Ok(())
     }
 
     /// Walks; files with one name are left to the threads of `copies`.
-    fn fill_by(&mut self, lower: &LowerView, copies: &Copies<'_>) -> Result<(), Trouble> {
+    fn fill_by(&mut self, lower: &LowerView, copies: &Copies) -> Result<(), Trouble> {
         let Some(root) = lower.open_single_root()? else {
             return Ok(());
         };

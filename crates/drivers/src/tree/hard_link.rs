@@ -24,6 +24,8 @@ impl TreeDraft {
         let metadata = work.metadata;
         let attributes = self.meta.wanted(metadata)?;
         let spot = self.spot(work, parent)?;
+        // Its target may be on its way.
+        self.tree.writers.drain()?;
         let target = name::place(&metadata.link);
         let (target_parent, target_last) = name::split(&target);
         if target_last.is_empty() {
@@ -73,6 +75,7 @@ impl TreeDraft {
                         }
                         other => other,
                     })?;
+                    self.tree.names.insert(&to);
                 }
                 self.finish_name(spot.dir(), last, &attributes, &spot.at(last))?;
             }

@@ -23,6 +23,7 @@ const HOLDS_SOMETHING: Mode = Mode::RWXU.union(Mode::XOTH);
 impl TreeDraft {
     /// Hides a name of lower layers. What this layer brings under it stays.
     pub(super) fn whiteout(&mut self, parent: &[u8], hidden: &[u8]) -> Result<(), Trouble> {
+        self.tree.writers.drain()?;
         // Below a file of this layer, lower layers have nothing to hide.
         let Some(spot) = self.tree.parent_unless_taken(parent)? else {
             return Ok(());
@@ -38,7 +39,7 @@ impl TreeDraft {
         let fd = fd.during("open", &place)?;
         if self.tree.holds_nothing(spot.dir(), hidden, &stat, &place)? {
             self.tree
-                .displace(spot.dir(), hidden, &place, &mut |_, _, _| Ok(()))?;
+                .displace(spot.dir(), hidden, &place, &mut |_, _, _, _| Ok(()))?;
             return self.tree.make_whiteout(&self.meta, &spot, hidden);
         }
         if self.tree.is_opaque(fd.as_fd(), &place)? {
@@ -52,6 +53,7 @@ impl TreeDraft {
 
     /// Hides all names of lower layers in a directory.
     pub(super) fn opaque(&mut self, parent: &[u8]) -> Result<(), Trouble> {
+        self.tree.writers.drain()?;
         match self.tree.parent_unless_taken(parent)? {
             Some(spot) if !self.tree.is_opaque(spot.dir(), &spot.place)? => {
                 self.tree.make_opaque(spot.dir(), &spot.place)
@@ -98,6 +100,7 @@ impl Tree {
             0,
         );
         made.during("create a whiteout at", &place)?;
+        self.names.insert(&place);
         meta.give_to_root(spot.dir(), last)
             .during("set the owner of", &place)?;
         self.note_hiding(NOTE_WHITEOUT, &place)

@@ -1,23 +1,25 @@
 //! Where the payload of an entry goes: into its file, or beside the tree.
 
 use std::fs::File;
-use std::io::{BufRead, Write};
+use std::io::{self, Write as _};
 use std::os::fd::{AsFd, BorrowedFd};
 
-use lith_tarsplit::{Metadata, Sparse};
+use bytes::Bytes;
+use lith_tarsplit::{Metadata, PayloadReader, Sparse};
 use rustix::io::Errno;
 
 use super::draft::TreeDraft;
 use super::handle;
 use super::meta::Meta;
-use super::positions::Positions;
-use crate::error::{During, Trouble};
+use super::names;
+use super::writers::NewFile;
+use crate::error::{During, Origin, Trouble};
 use crate::kept::Kept;
 
 /// An entry on its way into the draft.
 pub(super) struct Work<'a> {
     pub(super) metadata: &'a Metadata,
-    pub(super) payload: &'a mut dyn BufRead,
+    pub(super) payload: &'a mut dyn PayloadReader,
     pub(super) kept: &'a mut Kept,
 }
 
@@ -43,33 +45,35 @@ impl Work<'_> {
 
     /// Writes the payload to a file.
     pub(super) fn write(&mut self, file: &mut File, place: &[u8]) -> Result<(), Trouble> {
-        let mut left = self.metadata.stored;
-        while left > 0 {
-            let chunk = match self.payload.fill_buf() {
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-                chunk => chunk.map_err(Trouble::Payload)?,
+        self.pieces(|piece| file.write_all(&piece).during("write", place))
+    }
+
+    /// Hands the payload over in pieces, all of it and no more.
+    fn pieces(&mut self, mut to: impl FnMut(Bytes) -> Result<(), Trouble>) -> Result<(), Trouble> {
+        let stored = self.metadata.stored;
+        let failed = |kind, message| Err(Trouble::Payload(io::Error::new(kind, message)));
+        let mut done = 0;
+        loop {
+            let piece = match self.payload.take_piece() {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                piece => piece.map_err(Trouble::Payload)?,
             };
-            let usable = usize::try_from(left).unwrap_or(usize::MAX).min(chunk.len());
-            let chunk = chunk.get(..usable).unwrap_or_default();
-            if chunk.is_empty() {
-                let found = self.metadata.stored - left;
-                return Err(Trouble::Payload(std::io::Error::new(
-                    std::io::ErrorKind::UnexpectedEof,
-                    format!("{found} bytes instead of {}", self.metadata.stored),
-                )));
+            if piece.is_empty() {
+                break;
             }
-            file.write_all(chunk).during("write", place)?;
-            self.payload.consume(usable);
-            left -= usable as u64;
+            done += piece.len() as u64;
+            // The record would not fit the tree.
+            if done > stored {
+                let message = "more bytes than the entry says".to_owned();
+                return failed(io::ErrorKind::InvalidData, message);
+            }
+            to(piece)?;
         }
-        // A reader that has more than it promised: the record would not fit the tree.
-        let mut one = [0; 1];
-        match self.payload.read(&mut one).map_err(Trouble::Payload)? {
-            0 => Ok(()),
-            _ => Err(Trouble::Payload(std::io::Error::other(
-                "more bytes than the entry says",
-            ))),
+        if done < stored {
+            let message = format!("{done} bytes instead of {stored}");
+            return failed(io::ErrorKind::UnexpectedEof, message);
         }
+        Ok(())
     }
 }
 
@@ -84,18 +88,37 @@ impl TreeDraft {
         let attributes = self.meta.wanted(metadata)?;
         let spot = self.spot(work, parent)?;
         let place = spot.at(last);
+        self.summary.size = self.summary.size.saturating_add(metadata.size);
+        let position = names::narrow(metadata.position).filter(|_| !spot.through_link);
+        if let (None, Some(position)) = (&metadata.sparse, position)
+            && self.tree.writers.take(metadata.stored)
+            && !self.tree.names.has(&place)
+        {
+            let mut payload = Vec::new();
+            work.pieces(|piece| {
+                payload.push(piece);
+                Ok(())
+            })?;
+            self.note_file(&place, metadata, position);
+            return self.tree.writers.add(NewFile {
+                spot,
+                last: last.to_vec(),
+                attributes: attributes.into_owned(),
+                payload,
+                origin: Origin::of(metadata),
+            });
+        }
+        // The threads have something to do while this one writes.
+        self.tree.writers.hand_over()?;
         let mode = Meta::creation_mode(&attributes);
         let fd = self.create(work, &spot, last, |dir| {
             rustix::fs::openat(dir, last, handle::CREATE, mode)
         })?;
         let mut file = File::from(fd);
-        let narrow = u32::try_from(metadata.position).ok();
-        match (&metadata.sparse, narrow) {
-            (None, Some(position)) if !spot.through_link => {
+        match (&metadata.sparse, position) {
+            (None, Some(position)) => {
                 work.write(&mut file, &place)?;
-                if metadata.stored > 0 {
-                    self.positions.insert(&place, position);
-                }
+                self.note_file(&place, metadata, position);
             }
             // Reading back by name would not find these, or not find the same bytes.
             (None, _) => {
@@ -110,8 +133,15 @@ impl TreeDraft {
                     .during("write", &place)?;
             }
         }
-        self.summary.size = self.summary.size.saturating_add(metadata.size);
         self.meta.finish_file(file.as_fd(), &attributes, &place)
+    }
+
+    /// Notes which entry's payload a file has.
+    fn note_file(&mut self, place: &[u8], metadata: &Metadata, position: u32) {
+        match metadata.stored {
+            0 => self.tree.names.insert(place),
+            _ => self.tree.names.insert_payload(place, position),
+        }
     }
 
     /// Spreads a sparse payload over a file.
@@ -132,18 +162,12 @@ impl TreeDraft {
     }
 }
 
-/// Moves a payload that is about to be displaced to `kept`.
+/// Moves payloads that are about to be displaced to `kept`.
 pub(super) fn rescue(
-    positions: &mut Positions,
     kept: &mut Kept,
-    dir: BorrowedFd<'_>,
-    name: &[u8],
-    place: &[u8],
-) -> Result<(), Trouble> {
-    match positions.take(place) {
-        Some(position) => kept
-            .adopt(dir, name, position)
-            .during("keep the content of", place),
-        None => Ok(()),
+) -> impl FnMut(BorrowedFd<'_>, &[u8], &[u8], u64) -> Result<(), Trouble> {
+    |dir, name, place, position| {
+        let adopted = kept.adopt(dir, name, position);
+        adopted.during("keep the content of", place)
     }
 }

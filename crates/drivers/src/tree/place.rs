@@ -9,9 +9,11 @@ use rustix::io::Errno;
 use super::displace::Displaced;
 use super::handle::{self, kind_of};
 use super::log::{Encoder, Log};
+use super::meta::Meta;
 use super::name;
-use super::recorded::Means;
+use super::names::Names;
 use super::way::{MOST_LINKS, Way, make};
+use super::writers::Writers;
 use crate::error::{During, Trouble};
 
 /// A directory of the draft.
@@ -29,6 +31,11 @@ impl Spot {
         self.fd.as_fd()
     }
 
+    /// Returns whether this is the very same, looked up once.
+    pub(super) fn is(&self, other: &Spot) -> bool {
+        Arc::ptr_eq(&self.fd, &other.fd)
+    }
+
     /// Where a name in it lies.
     pub(crate) fn at(&self, last: &[u8]) -> Vec<u8> {
         name::join(&self.place, last)
@@ -44,6 +51,15 @@ enum Missing {
     MakeUnlessTaken,
     /// Changes nothing.
     GiveUp,
+}
+
+/// What stands at a name on a way.
+enum Entered {
+    There(OwnedFd),
+    Made(OwnedFd),
+    /// Something that is no directory.
+    Other,
+    Nothing,
 }
 
 /// First byte of a note about directories: nothing described them, they are as those below. A
@@ -71,6 +87,10 @@ pub(crate) struct Tree {
     pub(crate) opaque_root: bool,
     /// How other directories say that they do.
     pub(crate) opaque_xattr: &'static str,
+    /// What was put where. Only entries ask for it.
+    pub(super) names: Names,
+    /// Files on their way.
+    pub(super) writers: Writers,
 }
 
 /// What is to be remembered of a tree that holds nothing open.
@@ -93,13 +113,15 @@ impl ParkedTree {
             hiding: reopen("hiding", self.hiding)?,
             opaque_root: self.opaque_root,
             opaque_xattr: self.opaque_xattr,
+            names: Names::default(),
+            writers: Writers::default(),
         })
     }
 }
 
 impl Tree {
     /// Starts with an empty directory; `work` is where notes are put.
-    pub(crate) fn new(root: OwnedFd, work: BorrowedFd<'_>, means: Means) -> Result<Self, Trouble> {
+    pub(crate) fn new(root: OwnedFd, work: BorrowedFd<'_>, meta: &Meta) -> Result<Self, Trouble> {
         let create = |name: &str| Log::create(work, name).during("create", name.as_bytes());
         let mut directories = create("directories")?;
         let mut root_note = Encoder::default();
@@ -108,12 +130,14 @@ impl Tree {
             .push(&root_note.0)
             .during("write", b"directories")?;
         Ok(Self {
+            writers: Writers::new(root.as_fd(), meta),
             root: Arc::new(root),
             held: None,
             directories,
             hiding: create("hiding")?,
             opaque_root: false,
-            opaque_xattr: means.opaque_xattr(),
+            opaque_xattr: meta.means.opaque_xattr(),
+            names: Names::default(),
         })
     }
 
@@ -151,7 +175,7 @@ impl Tree {
     pub(crate) fn parent_unless_taken(&mut self, path: &[u8]) -> Result<Option<Spot>, Trouble> {
         match self.known(path)? {
             Some(spot) => Ok(Some(spot)),
-            None => self.walk(path, Missing::MakeUnlessTaken, &mut |_, _, _| Ok(())),
+            None => self.walk(path, Missing::MakeUnlessTaken, &mut |_, _, _, _| Ok(())),
         }
     }
 
@@ -159,7 +183,7 @@ impl Tree {
     pub(crate) fn find(&mut self, path: &[u8]) -> Result<Option<Spot>, Trouble> {
         match self.known(path)? {
             Some(spot) => Ok(Some(spot)),
-            None => self.walk(path, Missing::GiveUp, &mut |_, _, _| Ok(())),
+            None => self.walk(path, Missing::GiveUp, &mut |_, _, _, _| Ok(())),
         }
     }
 
@@ -202,23 +226,19 @@ impl Tree {
                 way.at = self.reopen(&way.place)?;
                 continue;
             }
-            let opened =
-                rustix::fs::openat(&way.at, part.as_slice(), handle::DIRECTORY, Mode::empty());
-            match opened {
-                Ok(fd) => {
+            match self.enter(&way, &part, missing)? {
+                Entered::There(fd) => {
                     way.go(fd, &part);
                     continue;
                 }
-                Err(Errno::NOENT) if missing == Missing::GiveUp => return Ok(None),
-                Err(Errno::NOENT) => {
+                Entered::Nothing => return Ok(None),
+                Entered::Made(fd) => {
                     way.made_from.get_or_insert(way.place.len());
-                    let fd = make(&way, &part)?;
                     way.go(fd, &part);
                     way.check_depth()?;
                     continue;
                 }
-                Err(Errno::NOTDIR | Errno::LOOP) => {}
-                Err(other) => return Err(other).during("open", &way.here(&part)),
+                Entered::Other => {}
             }
             let here = way.here(&part);
             let stat = handle::look(way.at.as_fd(), &part).during("look at", &here)?;
@@ -240,6 +260,7 @@ impl Tree {
             self.note_made(&mut way)?;
             self.displace(way.at.as_fd(), &part, &here, displaced)?;
             let fd = make(&way, &part)?;
+            self.names.insert(&here);
             self.note_directory(NOTE_FRESH, &here)?;
             self.make_opaque(fd.as_fd(), &here)?;
             way.go(fd, &part);
@@ -255,6 +276,32 @@ impl Tree {
             }));
         }
         Ok(Some(self.hold(path, way.at, way.place, through_link)))
+    }
+
+    /// Opens the next directory on a way, or makes it where there is nothing.
+    fn enter(&mut self, way: &Way, part: &[u8], missing: Missing) -> Result<Entered, Trouble> {
+        let open = || rustix::fs::openat(&way.at, part, handle::DIRECTORY, Mode::empty());
+        let mut opened = open();
+        if matches!(opened, Err(Errno::NOENT)) && missing != Missing::GiveUp {
+            let here = way.here(part);
+            if !self.names.has(&here) {
+                let made = make(way, part)?;
+                self.names.insert(&here);
+                return Ok(Entered::Made(made));
+            }
+            // A file that is on its way, or something that has gone since.
+            self.writers.drain()?;
+            opened = open();
+            if matches!(opened, Err(Errno::NOENT)) {
+                return make(way, part).map(Entered::Made);
+            }
+        }
+        match opened {
+            Ok(fd) => Ok(Entered::There(fd)),
+            Err(Errno::NOENT) => Ok(Entered::Nothing),
+            Err(Errno::NOTDIR | Errno::LOOP) => Ok(Entered::Other),
+            Err(other) => Err(other).during("open", &way.here(part)),
+        }
     }
 
     fn reopen(&self, place: &[u8]) -> Result<OwnedFd, Trouble> {

@@ -30,9 +30,7 @@ pub(crate) enum Form {
 impl TreeDraft {
     /// Makes the draft what it is to be over the layers of `lower`.
     pub(crate) fn settle(&mut self, lower: LowerView, form: Form) -> Result<(), ApplyError> {
-        if self.is_failed() {
-            return Err(ApplyError::Incomplete);
-        }
+        self.finish()?;
         let mut merged =
             MergedView::new(lower, &self.path, self.tree.opaque_root).map_err(Trouble::of_draft)?;
         self.settle_links(&mut merged)?;

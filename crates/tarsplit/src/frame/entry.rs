@@ -1,15 +1,14 @@
 //! What an entry's own header and its extensions say together.
 
-use std::io::Read;
-
 use super::{EXTENSION_LIMIT, Frame, Sink, padding};
 use crate::error::SplitError;
 use crate::header::{BLOCK, Format, Raw, Reason};
 use crate::metadata::{Kind, Sparse};
 use crate::pax::Key;
+use crate::pieces::Pieces;
 use crate::sparse::{self, PaxForm, PayloadMap, Runs};
 
-impl<R: Read> Frame<R> {
+impl<P: Pieces> Frame<P> {
     /// Brings header and extensions together.
     pub(super) fn entry(&mut self, raw: &Raw<'_>, sink: &mut impl Sink) -> Result<(), SplitError> {
         // The header's own size must make sense even when an extension replaces it.

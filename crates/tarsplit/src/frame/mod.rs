@@ -7,13 +7,14 @@
 
 mod entry;
 
-use std::io::{self, Read};
+use std::io;
 
 use crate::error::SplitError;
 use crate::header::{BLOCK, Block, Raw, Reason};
 use crate::metadata::{Kind, Metadata};
 use crate::pax::{Key, Pax};
 use crate::payload::Payload;
+use crate::pieces::Pieces;
 
 /// The most that an extension header or a sparse map may hold.
 pub const EXTENSION_LIMIT: u64 = 1 << 20;
@@ -33,8 +34,8 @@ impl Sink for Nowhere {
 }
 
 /// Reads entries.
-pub(crate) struct Frame<R> {
-    pub(crate) payload: Payload<R>,
+pub(crate) struct Frame<P> {
+    pub(crate) payload: Payload<P>,
     pub(crate) metadata: Metadata,
     /// The size to record for the current entry: of a payload, or claimed by a header that has none.
     pub(crate) recorded: u64,
@@ -56,10 +57,10 @@ pub(crate) struct Frame<R> {
     long_link: Vec<u8>,
 }
 
-impl<R: Read> Frame<R> {
-    pub(crate) fn new(source: R, capacity: usize) -> Self {
+impl<P: Pieces> Frame<P> {
+    pub(crate) fn new(pieces: P) -> Self {
         Self {
-            payload: Payload::new(source, capacity),
+            payload: Payload::new(pieces),
             metadata: Metadata::default(),
             recorded: 0,
             last_block: [0; BLOCK],

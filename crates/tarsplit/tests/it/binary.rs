@@ -5,8 +5,8 @@ use std::io::{self, Cursor, Read};
 use std::path::Path;
 
 use lith_tarsplit::{
-    Assembler, BinaryWriter, FileEntry, RecordError, RecordItem, RecordReader, RecordSink,
-    Splitter, TextWriter,
+    Assembler, BinaryWriter, FileEntry, ReadPieces, RecordError, RecordItem, RecordReader,
+    RecordSink, Splitter, TextWriter,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -67,7 +67,10 @@ fn what_the_reference_writes_comes_back_to_the_byte() {
         // Splitting to it is the same as converting to it.
         let tar = inflate(&path);
         let split = round_trip(&tar);
-        let mut splitter = Splitter::recording(&tar[..], BinaryWriter::new(Vec::new()));
+        let mut splitter = Splitter::recording(
+            ReadPieces::new(&tar[..], 4096),
+            BinaryWriter::new(Vec::new()),
+        );
         while let Some(entry) = splitter.next_entry().expect("a tar") {
             assert!(entry.metadata().position < 1000);
         }

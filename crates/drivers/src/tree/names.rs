@@ -1,13 +1,15 @@
-//! Which entry a file of the draft came from: needed when a later entry displaces it.
+//! What the draft has put where, and which entry a file came from: needed when a later entry
+//! displaces it.
 
 use std::hash::{BuildHasher, RandomState};
 
-/// A map from places to positions in the record, at 12 bytes a slot.
+/// A map from places to positions in the record, at 12 bytes a slot. Places that hold no
+/// payload are in it too; what is gone may be.
 ///
 /// Places are known by a hash under a random key, so nobody can make two of them meet. Slots
 /// grow by a quarter, so that at most a fifth of them is unused for long.
 #[derive(Debug)]
-pub(crate) struct Positions {
+pub(crate) struct Names {
     hasher: RandomState,
     /// 0 marks a free slot.
     keys: Vec<u64>,
@@ -15,7 +17,7 @@ pub(crate) struct Positions {
     used: usize,
 }
 
-impl Default for Positions {
+impl Default for Names {
     fn default() -> Self {
         Self {
             hasher: RandomState::new(),
@@ -26,9 +28,24 @@ impl Default for Positions {
     }
 }
 
-impl Positions {
+/// Stands for the position of what has no payload.
+const NO_PAYLOAD: u32 = u32::MAX;
+
+/// Returns the position of an entry as it is noted; `None` when it is too large for that.
+pub(crate) fn narrow(position: u64) -> Option<u32> {
+    u32::try_from(position)
+        .ok()
+        .filter(|position| *position != NO_PAYLOAD)
+}
+
+impl Names {
+    /// Notes where something without a payload is.
+    pub(crate) fn insert(&mut self, place: &[u8]) {
+        self.insert_payload(place, NO_PAYLOAD);
+    }
+
     /// Notes where a payload went.
-    pub(crate) fn insert(&mut self, place: &[u8], position: u32) {
+    pub(crate) fn insert_payload(&mut self, place: &[u8], position: u32) {
         if self.used * 10 >= self.keys.len() * 9 {
             self.grow();
         }
@@ -36,21 +53,32 @@ impl Positions {
         self.put(key, position);
     }
 
+    /// Returns whether anything was ever put at a place.
+    pub(crate) fn has(&self, place: &[u8]) -> bool {
+        self.find(self.key(place)).is_some()
+    }
+
     /// Returns the entry whose payload lies at a place, and forgets it.
     pub(crate) fn take(&mut self, place: &[u8]) -> Option<u64> {
-        let key = self.key(place);
+        let slot = self.find(self.key(place))?;
+        let position = *self.values.get(slot)?;
+        if position == NO_PAYLOAD {
+            return None;
+        }
+        self.used -= 1;
+        self.close(slot);
+        Some(u64::from(position))
+    }
+
+    fn find(&self, key: u64) -> Option<usize> {
         let mut slot = self.first(key)?;
         loop {
             match self.keys.get(slot)? {
                 0 => return None,
-                found if *found == key => break,
+                found if *found == key => return Some(slot),
                 _ => slot = self.after(slot),
             }
         }
-        let position = *self.values.get(slot)?;
-        self.used -= 1;
-        self.close(slot);
-        Some(u64::from(position))
     }
 
     fn key(&self, place: &[u8]) -> u64 {
@@ -129,12 +157,12 @@ impl Positions {
 
 #[cfg(test)]
 mod tests {
-    use super::Positions;
+    use super::Names;
     use std::collections::HashMap;
 
     #[test]
     fn behaves_like_a_map() {
-        let mut ours = Positions::default();
+        let mut ours = Names::default();
         let mut theirs = HashMap::new();
         let mut state = 7_u64;
         for step in 0..60_000_u32 {
@@ -148,7 +176,7 @@ mod tests {
                     theirs.remove(&place).map(u64::from)
                 );
             } else {
-                ours.insert(place.as_bytes(), step);
+                ours.insert_payload(place.as_bytes(), step);
                 theirs.insert(place, step);
             }
         }
@@ -164,10 +192,21 @@ mod tests {
     }
 
     #[test]
+    fn places_without_payload_are_known_and_never_taken() {
+        let mut names = Names::default();
+        names.insert(b"dir");
+        names.insert_payload(b"dir/file", 7);
+        assert!(names.has(b"dir") && names.has(b"dir/file") && !names.has(b"file"));
+        assert_eq!(names.take(b"dir"), None);
+        assert_eq!(names.take(b"dir/file"), Some(7));
+        assert!(names.has(b"dir") && !names.has(b"dir/file"));
+    }
+
+    #[test]
     fn memory_stays_near_twelve_bytes_an_entry() {
-        let mut map = Positions::default();
+        let mut map = Names::default();
         for n in 0..100_000_u32 {
-            map.insert(&n.to_le_bytes(), n);
+            map.insert_payload(&n.to_le_bytes(), n);
         }
         assert!(map.keys.len() * 12 < 100_000 * 17, "{}", map.keys.len());
     }
