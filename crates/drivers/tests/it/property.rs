@@ -138,6 +138,63 @@ fn random_layers_come_back_and_both_drivers_agree() {
     });
 }
 
+/// Layers with so many files that threads make them, in places that other entries want too.
+fn crowded() -> impl Strategy<Value = Vec<Vec<Item>>> {
+    let files = prop::collection::vec((place(), 0..600_usize), 1..40);
+    let layer = prop::collection::vec((files, entry(true)), 10..20).prop_map(|steps| {
+        let mut items = Vec::new();
+        for (files, item) in steps {
+            for (place, size) in files {
+                let name = format!("{place}/file-{}", items.len());
+                items.push(file(name, "x".repeat(size)));
+            }
+            items.push(item);
+        }
+        items
+    });
+    prop::collection::vec(layer, 1..3)
+}
+
+/// The same, on one processor: then no threads make files.
+fn run_alone(layers: &[Vec<Item>]) -> (Vec<Tree>, Option<String>) {
+    let alone = || {
+        let mut one = nix::sched::CpuSet::new();
+        let all = nix::sched::sched_getaffinity(nix::unistd::Pid::from_raw(0)).unwrap();
+        let first = (0..nix::sched::CpuSet::count()).find(|cpu| all.is_set(*cpu).unwrap());
+        one.set(first.unwrap()).unwrap();
+        nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &one).unwrap();
+        assert_eq!(std::thread::available_parallelism().unwrap().get(), 1);
+        run(DRIVERS[0], layers)
+    };
+    std::thread::scope(|scope| scope.spawn(alone).join().unwrap())
+}
+
+#[test]
+fn random_layers_are_the_same_however_many_threads_make_them() {
+    if !root("random_layers_are_the_same_however_many_threads_make_them") {
+        return;
+    }
+    if std::thread::available_parallelism().unwrap().get() == 1 {
+        println!("SKIPPED: there is one processor only");
+        return;
+    }
+    let cases = ProptestConfig {
+        cases: config().cases / 2,
+        ..config()
+    };
+    proptest!(cases, |(layers in crowded())| {
+        let (alone, threads) = (run_alone(&layers), run(DRIVERS[0], &layers));
+        prop_assert_eq!(alone.1, threads.1);
+        prop_assert_eq!(alone.0.len(), threads.0.len());
+        for (layer, (alone, threads)) in alone.0.iter().zip(&threads.0).enumerate() {
+            for place in alone.keys().chain(threads.keys()) {
+                let (a, t) = (alone.get(place), threads.get(place));
+                prop_assert_eq!(a, t, "layer {} at {:?}: alone, threads", layer, String::from_utf8_lossy(place));
+            }
+        }
+    });
+}
+
 #[test]
 fn random_layers_show_what_the_model_says() {
     if !root("random_layers_show_what_the_model_says") {
