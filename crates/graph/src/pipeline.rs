@@ -8,11 +8,12 @@
 //! Both channels are bounded, so memory stays flat however far one side is ahead. A stream of less
 //! than a chunk goes through no thread.
 
+use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use lith_store::DiffId;
 use lith_tarsplit::Pieces;
 use sha2::{Digest as _, Sha256};
@@ -240,19 +241,63 @@ impl Outlets {
     }
 
     fn send(&self, mut source: impl Read) -> io::Result<bool> {
+        let mut buffers = Buffers::default();
         loop {
-            let mut chunk = Vec::with_capacity(CHUNK);
-            (&mut source).take(CHUNK as u64).read_to_end(&mut chunk)?;
-            let last = chunk.len() < CHUNK;
-            let chunk = Bytes::from(chunk);
+            let mut buffer = buffers.next();
+            let read = read_full(&mut source, &mut buffer)?;
+            buffer.truncate(read);
+            let chunk = buffer.freeze();
+            buffers.used(&chunk);
             if self.to_hash.send(chunk.clone()).is_err()
                 || self.to_work.send(Piece::Data(chunk)).is_err()
             {
                 return Ok(false);
             }
-            if last {
+            if read < CHUNK {
                 return Ok(self.to_work.send(Piece::End).is_ok());
             }
+        }
+    }
+}
+
+/// Reads until the buffer is full or the source ends. Returns how much there is.
+fn read_full(source: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut done = 0;
+    while let Some(room) = buffer.get_mut(done..).filter(|room| !room.is_empty()) {
+        match source.read(room) {
+            Ok(0) => break,
+            Ok(read) => done += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
+}
+
+/// Chunks whose memory is used again when nobody holds them any more: memory that is new to the
+/// process costs more than reading into it.
+#[derive(Default)]
+struct Buffers(VecDeque<Bytes>);
+
+impl Buffers {
+    /// Returns room for a chunk.
+    fn next(&mut self) -> BytesMut {
+        for _ in 0..self.0.len() {
+            let Some(chunk) = self.0.pop_front() else {
+                break;
+            };
+            match chunk.try_into_mut() {
+                Ok(buffer) => return buffer,
+                Err(chunk) => self.0.push_back(chunk),
+            }
+        }
+        BytesMut::zeroed(CHUNK)
+    }
+
+    /// Remembers a chunk, unless it is the last one, which is shorter.
+    fn used(&mut self, chunk: &Bytes) {
+        if chunk.len() == CHUNK {
+            self.0.push_back(chunk.clone());
         }
     }
 }
