@@ -142,7 +142,7 @@ fn say_what_shows(graph: &Graph) {
 }
 
 /// The folder with the places of mounts that were given none.
-fn places(graph: &Graph) -> PathBuf {
+pub(super) fn places(graph: &Graph) -> PathBuf {
     graph.store().root().path().join("mounts")
 }
 
@@ -163,12 +163,7 @@ fn private_place(graph: &Graph) -> anyhow::Result<PathBuf> {
 
 /// The same with a writable layer, which stays.
 fn with_writable(graph: &Graph, args: &MountArgs, quiet: bool) -> anyhow::Result<ExitCode> {
-    let made = writable::mount(
-        graph,
-        &args.image,
-        args.platform.as_ref(),
-        args.target.as_deref(),
-    )?;
+    let made = writable::mount(graph, args)?;
     if !quiet {
         say_what_shows(graph);
     }
@@ -201,12 +196,7 @@ pub(super) fn make(target: &Path) -> anyhow::Result<PathBuf> {
 }
 
 fn mount_writable(graph: &Graph, args: &MountArgs) -> anyhow::Result<()> {
-    let made = writable::mount(
-        graph,
-        &args.image,
-        args.platform.as_ref(),
-        args.target.as_deref(),
-    )?;
+    let made = writable::mount(graph, args)?;
     if args.json {
         return output::json(&Row {
             target: Some(made.target.to_string_lossy().into_owned()),
@@ -347,7 +337,6 @@ fn unmount(graph: &Graph, mount: &MountedImage) -> anyhow::Result<Vec<Swept>> {
     if mount.covered {
         bail!("something else was mounted on top of {shown}: unmount that first");
     }
-    let store = graph.store();
     lith_drivers::unmount(&mount.target).with_context(|| format!("cannot unmount {shown}"))?;
     super::note(
         graph,
@@ -360,14 +349,7 @@ fn unmount(graph: &Graph, mount: &MountedImage) -> anyhow::Result<Vec<Swept>> {
         // would go with the folder.
         writable::forget_place(graph, &mount.target);
     }
-    // Its image may have been removed while the mount still needed the layers.
-    let Some(layer) = mount.layer else {
-        return Ok(Vec::new());
-    };
-    let session = store.begin_small()?;
-    let swept = graph.sweep_unclaimed(&session, &[layer])?;
-    session.end()?;
-    Ok(swept)
+    writable::sweep(graph, mount.layer)
 }
 
 pub(super) fn list(graph: &Graph, args: &JsonArgs) -> anyhow::Result<()> {

@@ -4,12 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use lith_archive::oci::Platform;
 use lith_archive::{MountedImage, WritableImage};
 use lith_drivers::CacheId;
-use lith_graph::Graph;
-use lith_store::{EventKind, ImageId};
+use lith_graph::{Graph, Swept};
+use lith_store::{EventKind, ImageId, LayerId};
 
+use crate::args::MountArgs;
 use crate::output::text;
 
 /// The writable layer of this ID, or of one that begins so.
@@ -59,17 +59,13 @@ fn describe(graph: &Graph, id: &CacheId) -> anyhow::Result<WritableImage> {
 pub(super) struct Written {
     pub(super) id: CacheId,
     pub(super) image: Option<ImageId>,
-    pub(super) layer: Option<lith_store::LayerId>,
+    pub(super) layer: Option<LayerId>,
     pub(super) target: PathBuf,
 }
 
-/// Mounts the writable layer of this ID, or a new one over the image of this name.
-pub(super) fn mount(
-    graph: &Graph,
-    wanted: &str,
-    platform: Option<&Platform>,
-    dir: Option<&Path>,
-) -> anyhow::Result<Written> {
+/// Mounts the writable layer of the ID that is asked for, or a new one over the image.
+pub(super) fn mount(graph: &Graph, args: &MountArgs) -> anyhow::Result<Written> {
+    let (wanted, platform) = (args.image.as_str(), args.platform.as_ref());
     let (id, new) = match find(graph, wanted)? {
         Some(id) => (id, false),
         None => {
@@ -84,7 +80,7 @@ pub(super) fn mount(
             (made, true)
         }
     };
-    let mounted = show(graph, &id, dir);
+    let mounted = show(graph, &id, args.target.as_deref());
     if mounted.is_err() && new {
         // Nobody knows its ID.
         if let Err(error) = graph.discard_writable(&id) {
@@ -101,7 +97,7 @@ fn show(graph: &Graph, id: &CacheId, dir: Option<&Path>) -> anyhow::Result<Writt
     }
     let target = match dir {
         Some(dir) => dir.to_owned(),
-        None => graph.store().root().path().join("mounts").join(id.as_str()),
+        None => super::mount::places(graph).join(id.as_str()),
     };
     let target = super::mount::make(&target)?;
     let mount = graph.mount_writable(id, &target)?;
@@ -117,11 +113,17 @@ fn show(graph: &Graph, id: &CacheId, dir: Option<&Path>) -> anyhow::Result<Writt
 }
 
 /// Removes a writable layer that is not mounted, and the layers below it that nobody needs then.
-pub(super) fn discard(graph: &Graph, id: &CacheId) -> anyhow::Result<Vec<lith_graph::Swept>> {
+pub(super) fn discard(graph: &Graph, id: &CacheId) -> anyhow::Result<Vec<Swept>> {
     let layer = graph.writable_layer(id)?.layer;
     graph
         .discard_writable(id)
         .with_context(|| format!("cannot remove writable layer {id}"))?;
+    sweep(graph, layer)
+}
+
+/// Removes a layer that was let go of, and those below, where nobody needs them any more: their
+/// image may have been removed while a mount or a writable layer still did.
+pub(super) fn sweep(graph: &Graph, layer: Option<LayerId>) -> anyhow::Result<Vec<Swept>> {
     let Some(layer) = layer else {
         return Ok(Vec::new());
     };
@@ -133,7 +135,7 @@ pub(super) fn discard(graph: &Graph, id: &CacheId) -> anyhow::Result<Vec<lith_gr
 
 /// Removes the folder of a mount that is gone, where it was one of ours.
 pub(super) fn forget_place(graph: &Graph, target: &Path) {
-    if target.parent() == Some(&graph.store().root().path().join("mounts")) {
+    if target.parent() == Some(&super::mount::places(graph)) {
         // Ours, and empty now; if it is not, it is nobody's loss that it stays.
         let _ = fs::remove_dir(target);
     }
