@@ -9,6 +9,9 @@ use std::fmt;
 use std::io::{self, BufRead, BufReader, Read};
 use std::marker::PhantomData;
 
+// Named for its features, as the manifest of the workspace says.
+use zlib_rs as _;
+
 pub use lith_tarsplit::looks_like_tar;
 
 /// A compression of the field.
