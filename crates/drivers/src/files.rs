@@ -14,7 +14,7 @@ use crate::tree::name;
 /// A layer's own regular files, by name.
 ///
 /// Names mean what they meant when the layer was applied: `..` and absolute names stay inside the
-/// layer. No link is followed on the way or at the end, nothing but a regular file is opened, and
+/// layer. No link is followed on the way or at the end, nothing but a regular file is read, and
 /// no open ever blocks. Cheap when consecutive names share their directory.
 #[derive(Debug)]
 pub struct TreeFiles {
@@ -55,12 +55,32 @@ impl TreeFiles {
         }
     }
 
+    /// The same files, for another thread.
+    ///
+    /// # Errors
+    /// When there is no further handle to be had.
+    pub fn another(&self) -> io::Result<Self> {
+        Ok(Self {
+            root: self.root.try_clone()?,
+            held: None,
+            follow: self.follow,
+        })
+    }
+
     /// Opens the file of an entry, by the name in the record.
     ///
     /// # Errors
-    /// Whatever is no regular file is refused with `InvalidInput`, a link on the way with the
+    /// Whatever is no regular file is refused with `InvalidInput`, a link and a device with the
     /// kernel's error for it.
     pub fn open(&mut self, name: &[u8]) -> io::Result<File> {
+        Ok(self.open_sized(name)?.0)
+    }
+
+    /// As [`open`](Self::open), and says how long the file is.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_sized(&mut self, name: &[u8]) -> io::Result<(File, u64)> {
         let place = name::place(name);
         let (parent, last) = name::split(&place);
         if last.is_empty() {
@@ -74,8 +94,12 @@ impl TreeFiles {
             _ => (parent.to_vec(), self.open_parent(parent)?),
         };
         let dir = &self.held.insert(held).1;
-        let (fd, _) = handle::open_regular(dir.as_fd(), last)?;
-        Ok(File::from(fd))
+        // In a tree of others nobody knows what stands where: it is looked at before it is opened.
+        let (fd, stat) = match self.follow {
+            true => handle::open_regular(dir.as_fd(), last)?,
+            false => handle::open_own(dir.as_fd(), last)?,
+        };
+        Ok((File::from(fd), u64::try_from(stat.st_size).unwrap_or(0)))
     }
 
     fn open_parent(&self, parent: &[u8]) -> io::Result<OwnedFd> {

@@ -4,8 +4,8 @@ use std::io::{self, Read, Write};
 
 use crate::crc64::Crc64;
 use crate::error::AssembleError;
-use crate::header::{BLOCK, Block, is_header_only};
-use crate::record::{FileEntry, RecordReader, Step};
+use crate::record::{FileEntry, RecordReader};
+use crate::runs::{Item, Payload, Run, Runs};
 
 /// Where the payloads are.
 pub trait FileGetter {
@@ -14,6 +14,15 @@ pub trait FileGetter {
     /// # Errors
     /// When it is not there, or is nothing to read from.
     fn open(&mut self, entry: &FileEntry) -> io::Result<Box<dyn Read + Send>>;
+
+    /// The same for whoever knows how long the payload is without reading it: nobody then reads
+    /// on to find its end.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    fn open_sized(&mut self, entry: &FileEntry) -> io::Result<(Box<dyn Read + Send>, Option<u64>)> {
+        Ok((self.open(entry)?, None))
+    }
 }
 
 impl<F: FnMut(&FileEntry) -> io::Result<Box<dyn Read + Send>>> FileGetter for F {
@@ -28,17 +37,18 @@ impl<F: FnMut(&FileEntry) -> io::Result<Box<dyn Read + Send>>> FileGetter for F 
 /// [`io::Error`] that wraps an [`AssembleError`]; bytes in front of it were given out by then, so
 /// only a stream that was read to its end is right.
 pub struct Assembler<B, G> {
-    record: RecordReader<B>,
-    getter: G,
-    segment: Vec<u8>,
-    /// How much of the segment was given out.
-    given: usize,
-    /// The last bytes of the segment, or of its pieces so far.
-    tail: Tail,
-    file: Option<Open>,
-    crc: Crc64,
+    runs: Runs<B>,
+    parts: Parts<G>,
     state: State,
-    total: u64,
+}
+
+/// Reads as one [`Run`] of a tar, then as the next: several of these put a tar together side by
+/// side.
+///
+/// All that an [`Assembler`] checks is checked here.
+pub struct RunReader<G> {
+    parts: Parts<G>,
+    state: State,
 }
 
 enum State {
@@ -49,19 +59,28 @@ enum State {
     Failed,
 }
 
+/// What is left of a run.
+struct Parts<G> {
+    getter: G,
+    run: Run,
+    /// How many of the run's bytes were given out.
+    given: usize,
+    file: Option<Open>,
+    crc: Crc64,
+}
+
 /// A payload on its way.
 struct Open {
     entry: FileEntry,
     expected: [u8; 8],
     reader: Box<dyn Read + Send>,
     remaining: u64,
+    /// Whether the reader said how long it is.
+    sized: bool,
 }
 
-/// The last block of a segment.
-struct Tail {
-    block: Block,
-    length: usize,
-}
+/// How much of a record is looked at in one go.
+const RUN: usize = 256 << 10;
 
 impl<B: Read, G: FileGetter> Assembler<B, G> {
     /// Assembles what `record` (plain text) describes, with payloads from `getter`.
@@ -72,27 +91,53 @@ impl<B: Read, G: FileGetter> Assembler<B, G> {
     /// Assembles what `record` describes, whatever its form, with payloads from `getter`.
     pub fn reading(record: RecordReader<B>, getter: G) -> Self {
         Self {
-            record,
-            getter,
-            segment: Vec::new(),
-            given: 0,
-            tail: Tail {
-                block: [0; BLOCK],
-                length: 0,
-            },
-            file: None,
-            crc: Crc64::new(),
+            runs: Runs::new(record),
+            parts: Parts::new(getter),
             state: State::Running,
-            total: 0,
         }
     }
 
     /// Fills `out` as far as it goes. Less than its length means the end.
     fn fill(&mut self, out: &mut [u8]) -> Result<usize, AssembleError> {
-        match std::mem::replace(&mut self.state, State::Failed) {
-            State::Running => self.state = State::Running,
+        let Self { runs, parts, state } = self;
+        state.fill(out, |space| {
+            let length = parts.some(space)?;
+            Ok(length.or_else(|| {
+                parts.begin(runs.next_run(RUN)?);
+                Some(0)
+            }))
+        })
+    }
+}
+
+impl<G: FileGetter> RunReader<G> {
+    /// Reads nothing until a run is given.
+    pub fn new(getter: G) -> Self {
+        Self {
+            parts: Parts::new(getter),
+            state: State::Done,
+        }
+    }
+
+    /// Goes on with `run`; what was left of the one before is forgotten.
+    pub fn begin(&mut self, run: Run) {
+        self.parts.begin(run);
+        self.state = State::Running;
+    }
+}
+
+impl State {
+    /// Fills `out` with what `some` gives, as far as it goes. Less than its length means the end,
+    /// or that an error comes next.
+    fn fill(
+        &mut self,
+        out: &mut [u8],
+        mut some: impl FnMut(&mut [u8]) -> Result<Option<usize>, AssembleError>,
+    ) -> Result<usize, AssembleError> {
+        match std::mem::replace(self, State::Failed) {
+            State::Running => *self = State::Running,
             State::Done => {
-                self.state = State::Done;
+                *self = State::Done;
                 return Ok(0);
             }
             State::Failing(error) => return Err(error),
@@ -100,90 +145,91 @@ impl<B: Read, G: FileGetter> Assembler<B, G> {
         }
         let mut filled = 0;
         while let Some(space) = out.get_mut(filled..).filter(|space| !space.is_empty()) {
-            match self.some(space) {
+            match some(space) {
                 Ok(Some(length)) => filled += length,
                 Ok(None) => {
-                    self.state = State::Done;
+                    *self = State::Done;
                     break;
                 }
                 Err(error) if filled == 0 => {
-                    self.state = State::Failed;
+                    *self = State::Failed;
                     return Err(error);
                 }
                 Err(error) => {
-                    self.state = State::Failing(error);
+                    *self = State::Failing(error);
                     break;
                 }
             }
         }
-        self.total += filled as u64;
         Ok(filled)
     }
+}
 
-    /// The next bytes of the stream into `space`, maybe none. `None` at the end.
-    fn some(&mut self, space: &mut [u8]) -> Result<Option<usize>, AssembleError> {
-        if let Some(rest) = self
-            .segment
-            .get(self.given..)
-            .filter(|rest| !rest.is_empty())
-        {
-            let length = rest.len().min(space.len());
-            let (from, to) = (rest.get(..length), space.get_mut(..length));
-            if let (Some(from), Some(to)) = (from, to) {
-                to.copy_from_slice(from);
-            }
-            self.given += length;
-            return Ok(Some(length));
+impl<G: FileGetter> Parts<G> {
+    fn new(getter: G) -> Self {
+        Self {
+            getter,
+            run: Run::default(),
+            given: 0,
+            file: None,
+            crc: Crc64::new(),
         }
+    }
+
+    fn begin(&mut self, run: Run) {
+        self.run = run;
+        self.given = 0;
+        self.file = None;
+    }
+
+    /// The next bytes of the run into `space`, maybe none. `None` at its end.
+    fn some(&mut self, space: &mut [u8]) -> Result<Option<usize>, AssembleError> {
         if self.file.is_some() {
             return self.payload(space).map(Some);
         }
-        self.given = 0;
-        match self.record.step(&mut self.segment)? {
-            Step::End => return Ok(None),
-            Step::Segment { start } => self.tail.add(start, &self.segment),
-            Step::File(entry) => self.open(entry)?,
+        match self.run.items.front_mut() {
+            Some(Item::Bytes(left)) => {
+                let length = (*left).min(space.len());
+                let from = self.run.bytes.get(self.given..self.given + length);
+                if let (Some(from), Some(to)) = (from, space.get_mut(..length)) {
+                    to.copy_from_slice(from);
+                }
+                self.given += length;
+                *left -= length;
+                if *left == 0 {
+                    self.run.items.pop_front();
+                }
+                return Ok(Some(length));
+            }
+            Some(Item::Payload(_)) => {}
+            None => return self.run.error.take().map_or(Ok(None), Err),
+        }
+        if let Some(Item::Payload(payload)) = self.run.items.pop_front() {
+            self.file = Some(self.open(payload)?);
+            self.crc.reset();
         }
         Ok(Some(0))
     }
 
-    /// Opens the payload of an entry that has one.
-    fn open(&mut self, entry: FileEntry) -> Result<(), AssembleError> {
-        if entry.size == 0 {
-            return Ok(());
-        }
-        let Some(expected) = entry.crc else {
-            let FileEntry {
-                name,
-                position,
-                size,
-                ..
-            } = entry;
-            return Err(AssembleError::NoChecksum {
-                name,
-                position,
-                size,
-            });
-        };
-        if expected == Crc64::EMPTY && self.tail.says_no_payload(&entry.name) {
-            return Ok(());
-        }
-        let reader = self
-            .getter
-            .open(&entry)
-            .map_err(|source| AssembleError::Open {
-                name: entry.name.clone(),
-                position: entry.position,
-                source,
-            })?;
-        self.crc.reset();
-        self.file = Some(Open {
+    fn open(&mut self, payload: Payload) -> Result<Open, AssembleError> {
+        let Payload { entry, expected } = payload;
+        let opened = self.getter.open_sized(&entry);
+        let (reader, length) = opened.map_err(|source| AssembleError::Open {
+            name: entry.name.clone(),
+            position: entry.position,
+            source,
+        })?;
+        let file = Open {
             remaining: entry.size,
             entry,
             expected,
             reader,
-        });
-        Ok(())
+            sized: length.is_some(),
+        };
+        match length {
+            Some(found) if found != file.remaining => Err(file.length(found, false)),
+            _ => Ok(file),
+        }
     }
 
     /// The next bytes of the open payload.
@@ -230,7 +276,7 @@ impl Open {
 
     /// Checks that the file ends here, and that it is the one.
     fn finish(&mut self, crc: &Crc64) -> Result<(), AssembleError> {
-        if self.read(&mut [0])? > 0 {
+        if !self.sized && self.read(&mut [0])? > 0 {
             return Err(self.length(self.entry.size, true));
         }
         let (expected, found) = (self.expected, crc.finish());
@@ -263,34 +309,16 @@ impl Open {
     }
 }
 
-impl Tail {
-    fn add(&mut self, start: bool, piece: &[u8]) {
-        if start {
-            self.length = 0;
-        }
-        if let Some(block) = piece.last_chunk::<BLOCK>() {
-            self.block = *block;
-            self.length = BLOCK;
-            return;
-        }
-        let kept = self.length.min(BLOCK - piece.len());
-        self.block.copy_within(self.length - kept..self.length, 0);
-        if let Some(space) = self.block.get_mut(kept..kept + piece.len()) {
-            space.copy_from_slice(piece);
-        }
-        self.length = kept + piece.len();
-    }
-
-    /// Whether an entry whose checksum is that of nothing has no payload. The header in front of
-    /// it knows; without one it is what the checksum says.
-    fn says_no_payload(&self, name: &[u8]) -> bool {
-        self.length < BLOCK || is_header_only(&self.block, name)
-    }
-}
-
 impl<B: Read, G: FileGetter> Read for Assembler<B, G> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         Ok(self.fill(out)?)
+    }
+}
+
+impl<G: FileGetter> Read for RunReader<G> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let Self { parts, state } = self;
+        Ok(state.fill(out, |space| parts.some(space))?)
     }
 }
 

@@ -155,20 +155,32 @@ pub(crate) fn magic_path(fd: BorrowedFd<'_>) -> String {
 /// `InvalidInput` for whatever is no regular file; that is looked at before it is opened.
 pub(crate) fn open_regular(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<(OwnedFd, Stat)> {
     let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
-    let regular = |stat: &Stat| kind_of(stat) == FileType::RegularFile;
-    let other = || io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
-    if !regular(&stat) {
-        return Err(other());
-    }
+    expect_regular(&stat)?;
+    open_own(dir, name)
+}
+
+/// The same in a tree of the store's own, where files stand whose record says so: what is no
+/// regular file is refused when it is open.
+///
+/// # Errors
+/// `InvalidInput`, or the kernel's, for whatever is no regular file.
+pub(crate) fn open_own(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<(OwnedFd, Stat)> {
     let fd = match rustix::fs::openat(dir, name, READ | OFlags::NOATIME, Mode::empty()) {
         Err(Errno::PERM) => rustix::fs::openat(dir, name, READ, Mode::empty())?,
         done => done?,
     };
     let stat = rustix::fs::fstat(&fd)?;
-    if regular(&stat) {
-        Ok((fd, stat))
-    } else {
-        Err(other())
+    expect_regular(&stat)?;
+    Ok((fd, stat))
+}
+
+fn expect_regular(stat: &Stat) -> io::Result<()> {
+    match kind_of(stat) {
+        FileType::RegularFile => Ok(()),
+        _ => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "not a regular file",
+        )),
     }
 }
 

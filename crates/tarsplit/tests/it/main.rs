@@ -9,4 +9,5 @@ mod page;
 mod properties;
 mod record;
 mod refused;
+mod runs;
 mod tars;
