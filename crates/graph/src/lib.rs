@@ -47,6 +47,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod ahead;
+mod buffers;
 mod checksum;
 pub mod compression;
 mod create;
@@ -55,6 +57,7 @@ mod delete;
 mod descriptor;
 mod error;
 mod graph;
+mod hashed;
 mod heal;
 mod hold;
 mod layer;

@@ -1,6 +1,6 @@
 //! How long work reports what it does.
 
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 
 use bytes::Bytes;
 use lith_tarsplit::Pieces;
@@ -117,5 +117,17 @@ impl<R: Pieces> Pieces for Metered<'_, R> {
         let piece = self.source.next_piece()?;
         self.count(piece.len());
         Ok(piece)
+    }
+}
+
+impl<R: BufRead> BufRead for Metered<'_, R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.check()?;
+        self.source.fill_buf()
+    }
+
+    fn consume(&mut self, length: usize) {
+        self.source.consume(length);
+        self.count(length);
     }
 }

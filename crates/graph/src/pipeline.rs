@@ -8,18 +8,15 @@
 //! Both channels are bounded, so memory stays flat however far one side is ahead. A stream of less
 //! than a chunk goes through no thread.
 
-use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread::{self, JoinHandle};
+use std::thread;
 
-use bytes::{Bytes, BytesMut};
-use lith_store::DiffId;
+use bytes::Bytes;
 use lith_tarsplit::Pieces;
-use sha2::{Digest as _, Sha256};
 
-/// Bytes that travel together, and are copied no more once they were read.
-const CHUNK: usize = 256 << 10;
+use crate::buffers::{Buffers, CHUNK};
+use crate::hashed::Hashed;
 
 /// Chunks that may wait in one channel.
 const WAITING: usize = 8;
@@ -30,13 +27,6 @@ enum Piece {
     /// The stream was read to its end. A channel that closes without it is a failure.
     End,
     Failed(io::Error),
-}
-
-/// What a stream turned out to be once it was read to its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Hashed {
-    pub(crate) diff_id: DiffId,
-    pub(crate) bytes: u64,
 }
 
 /// The uncompressed bytes, for the one who works on them.
@@ -111,10 +101,7 @@ pub(crate) fn hashed<T>(
 ) -> io::Result<(T, Option<Hashed>)> {
     let (first, source) = match first_chunk(transport) {
         Ok(Start::Whole(chunk)) => {
-            let hashed = Hashed {
-                diff_id: DiffId::of_bytes(&chunk),
-                bytes: chunk.len() as u64,
-            };
+            let hashed = Hashed::of(&chunk);
             return Ok((work(Feed::of(chunk)), Some(hashed)));
         }
         Ok(Start::More(chunk, source)) => (io::Cursor::new(chunk), source),
@@ -124,10 +111,10 @@ pub(crate) fn hashed<T>(
         let (feed, outlets, chunks) = channels();
         let hasher = thread::Builder::new()
             .name("hash".into())
-            .spawn_scoped(scope, move || hash(&chunks))?;
+            .spawn_scoped(scope, move || Hashed::of_chunks(chunks))?;
         let reader = thread::Builder::new()
             .name("read".into())
-            .spawn_scoped(scope, move || outlets.run(|| Ok(first.chain(source))))?;
+            .spawn_scoped(scope, move || outlets.run(first.chain(source)))?;
         let result = work(feed);
         let whole = reader.join().unwrap_or(false);
         let hashed = hasher.join().ok().filter(|_| whole);
@@ -155,61 +142,6 @@ fn first_chunk(transport: &mut (dyn Read + Send)) -> io::Result<Start<'_>> {
     })
 }
 
-/// A stream that is produced and hashed ahead of its reader, on threads of its own.
-///
-/// Dropping it stops the threads and waits for them.
-pub(crate) struct ReadAhead {
-    feed: Option<Feed>,
-    reader: Option<JoinHandle<bool>>,
-    hasher: Option<JoinHandle<Hashed>>,
-}
-
-impl ReadAhead {
-    /// Starts to read `source`, whose bytes are taken as they are.
-    ///
-    /// # Errors
-    /// When a thread cannot be started.
-    pub(crate) fn start(source: impl Read + Send + 'static) -> io::Result<Self> {
-        let (feed, outlets, chunks) = channels();
-        let hasher = thread::Builder::new()
-            .name("hash".into())
-            .spawn(move || hash(&chunks))?;
-        let reader = thread::Builder::new()
-            .name("read".into())
-            .spawn(move || outlets.run(|| Ok(source)))?;
-        Ok(Self {
-            feed: Some(feed),
-            reader: Some(reader),
-            hasher: Some(hasher),
-        })
-    }
-
-    /// Ends; the hash is `None` when the source was not read to its end.
-    pub(crate) fn finish(&mut self) -> Option<Hashed> {
-        self.feed = None;
-        let whole = self
-            .reader
-            .take()
-            .is_some_and(|reader| reader.join().unwrap_or(false));
-        self.hasher
-            .take()
-            .and_then(|hasher| hasher.join().ok())
-            .filter(|_| whole)
-    }
-}
-
-impl Read for ReadAhead {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.feed.as_mut().map_or(Ok(0), |feed| feed.read(buf))
-    }
-}
-
-impl Drop for ReadAhead {
-    fn drop(&mut self) {
-        self.finish();
-    }
-}
-
 fn channels() -> (Feed, Outlets, Receiver<Bytes>) {
     let (to_work, pieces) = sync_channel(WAITING);
     let (to_hash, chunks) = sync_channel(WAITING);
@@ -228,9 +160,9 @@ struct Outlets {
 }
 
 impl Outlets {
-    /// Opens a source and reads it to its end; true when it got there and all was taken.
-    fn run<R: Read>(self, open: impl FnOnce() -> io::Result<R>) -> bool {
-        match open().and_then(|source| self.send(source)) {
+    /// Reads a source to its end; true when it got there and all was taken.
+    fn run(self, source: impl Read) -> bool {
+        match self.send(source) {
             Ok(ended) => ended,
             Err(error) => {
                 // Nobody listens any more: then there is nobody to tell either.
@@ -243,80 +175,25 @@ impl Outlets {
     fn send(&self, mut source: impl Read) -> io::Result<bool> {
         let mut buffers = Buffers::default();
         loop {
-            let mut buffer = buffers.next();
-            let read = read_full(&mut source, &mut buffer)?;
-            buffer.truncate(read);
-            let chunk = buffer.freeze();
-            buffers.used(&chunk);
+            let (chunk, read) = buffers.read(&mut source);
+            let last = read?;
             if self.to_hash.send(chunk.clone()).is_err()
                 || self.to_work.send(Piece::Data(chunk)).is_err()
             {
                 return Ok(false);
             }
-            if read < CHUNK {
+            if last {
                 return Ok(self.to_work.send(Piece::End).is_ok());
             }
         }
     }
 }
 
-/// Reads until the buffer is full or the source ends. Returns how much there is.
-fn read_full(source: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut done = 0;
-    while let Some(room) = buffer.get_mut(done..).filter(|room| !room.is_empty()) {
-        match source.read(room) {
-            Ok(0) => break,
-            Ok(read) => done += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(done)
-}
-
-/// Chunks whose memory is used again when nobody holds them any more: memory that is new to the
-/// process costs more than reading into it.
-#[derive(Default)]
-struct Buffers(VecDeque<Bytes>);
-
-impl Buffers {
-    /// Returns room for a chunk.
-    fn next(&mut self) -> BytesMut {
-        for _ in 0..self.0.len() {
-            let Some(chunk) = self.0.pop_front() else {
-                break;
-            };
-            match chunk.try_into_mut() {
-                Ok(buffer) => return buffer,
-                Err(chunk) => self.0.push_back(chunk),
-            }
-        }
-        BytesMut::zeroed(CHUNK)
-    }
-
-    /// Remembers a chunk, unless it is the last one, which is shorter.
-    fn used(&mut self, chunk: &Bytes) {
-        if chunk.len() == CHUNK {
-            self.0.push_back(chunk.clone());
-        }
-    }
-}
-
-fn hash(chunks: &Receiver<Bytes>) -> Hashed {
-    let mut sha = Sha256::new();
-    let mut bytes = 0;
-    for chunk in chunks {
-        sha.update(&chunk);
-        bytes += chunk.len() as u64;
-    }
-    Hashed {
-        diff_id: DiffId::from_bytes(sha.finalize().into()),
-        bytes,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use lith_store::DiffId;
+    use sha2::{Digest as _, Sha256};
+
     use super::*;
 
     /// Gives `good` bytes, then an error.
@@ -382,8 +259,5 @@ mod tests {
         })
         .unwrap();
         assert_eq!(hashed, None);
-        let mut ahead = ReadAhead::start(io::repeat(1)).unwrap();
-        ahead.read_exact(&mut [0; 10]).unwrap();
-        assert_eq!(ahead.finish(), None);
     }
 }

@@ -9,7 +9,8 @@ use lith_drivers::{DraftBody, Kept, Parent, Parked, TreeDraft};
 use lith_store::{DiffId, Session};
 use lith_tarsplit::{Pieces, Splitter};
 
-use crate::pipeline::{self, Hashed};
+use crate::hashed::Hashed;
+use crate::pipeline;
 use crate::{Event, Graph, Metered, Observer, RegisterError, record};
 
 /// A layer that was read and split, hashed and applied, but has no place in the graph yet.

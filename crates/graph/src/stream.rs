@@ -1,14 +1,17 @@
 //! The exact bytes of a layer, put together from its record and its files.
 
 use std::fs::File;
-use std::io::{self, Read};
-use std::path::PathBuf;
+use std::io::{self, BufRead, Read};
+use std::path::Path;
+use std::sync::Arc;
 
+use bytes::{Buf as _, Bytes};
 use lith_drivers::{CacheId, LayerFiles, TreeFiles};
 use lith_store::{DiffId, LayerId, LayerRecord, RetainError, Session};
-use lith_tarsplit::{Assembler, FileEntry, FileGetter};
+use lith_tarsplit::{FileEntry, FileGetter, Run, RunReader, Runs};
 
-use crate::pipeline::ReadAhead;
+use crate::ahead::{self, Ahead, RunSource, Whole};
+use crate::buffers::CHUNK;
 use crate::{Damage, Graph, GraphError};
 use crate::{damage, record};
 
@@ -18,13 +21,22 @@ use crate::{damage, record};
 /// the last bytes come only when both hold, so whoever got [`LayerStream::len`] bytes got
 /// the right ones. Damage is an [`io::Error`] around a [`Damage`] that names the layer and the file.
 /// The layer is held until the stream is dropped.
+///
+/// Its bytes are read ahead by several threads. Whoever takes them as a [`BufRead`] gets them
+/// without a copy.
 pub struct LayerStream {
-    bytes: ReadAhead,
+    bytes: Ahead,
     layer: LayerId,
     expected: Option<DiffId>,
     len: u64,
+    /// Bytes that were read so far.
     done: u64,
+    /// Those of them that were not given out.
+    current: Bytes,
+    /// All was read, and is as it should be.
     checked: bool,
+    /// Reading has failed, and there is no more to say.
+    broken: bool,
     hold: Session,
 }
 
@@ -48,36 +60,41 @@ impl Graph {
             })?;
         // Only now: until it was held it could have been deleted and made anew.
         let (layer, cache) = self.known_tree(id)?;
-        let source = self.source(&hold, &layer, &cache)?;
-        let bytes = ReadAhead::start(source).map_err(|error| GraphError::Corrupt {
-            layer: *id,
-            reason: format!("its stream cannot be started: {error}"),
-        })?;
+        let bytes = self.ahead(&hold, &layer, &cache)?;
         Ok(LayerStream {
             bytes,
             layer: *id,
             expected: layer.diff_id,
             len: layer.tar_size,
             done: 0,
+            current: Bytes::new(),
             checked: false,
+            broken: false,
             hold,
         })
     }
 
-    fn source(
+    /// Begins to read a layer's bytes.
+    fn ahead(
         &self,
         hold: &Session,
         layer: &LayerRecord,
         cache: &CacheId,
-    ) -> Result<Box<dyn Read + Send>, GraphError> {
+    ) -> Result<Ahead, GraphError> {
         let corrupt = |reason: String| GraphError::Corrupt {
             layer: layer.id,
             reason,
         };
+        let unstarted =
+            |error: io::Error| corrupt(format!("its stream cannot be started: {error}"));
         let files = self.driver().files(cache);
         let files = files.inspect_err(|error| damage::note(hold, &layer.id, error))?;
         let tree = match files {
-            LayerFiles::Stream(stream) if !layer.has_record => return Ok(stream),
+            LayerFiles::Stream(stream) if !layer.has_record => {
+                let whole = std::iter::once(());
+                return Ahead::start(whole, Whole(stream), Vec::new(), layer.tar_size)
+                    .map_err(unstarted);
+            }
             LayerFiles::Stream(_) => {
                 return Err(corrupt(
                     "it has a record, but its driver keeps no files".into(),
@@ -97,30 +114,58 @@ impl Graph {
             ))
         })?;
         let kept = record::kept_path(&folder);
-        let kept = kept.is_dir().then_some(kept);
-        Ok(Box::new(Assembler::reading(
-            record,
-            StoredFiles { tree, kept },
-        )))
+        let kept: Option<Arc<Path>> = kept.is_dir().then(|| kept.into());
+        let files = StoredFiles { tree, kept };
+        let more = (1..ahead::readers(layer.tar_size))
+            .map(|_| files.another().map(RunReader::new))
+            .collect::<io::Result<Vec<_>>>()
+            .map_err(unstarted)?;
+        let mut runs = Runs::new(record);
+        let runs = std::iter::from_fn(move || runs.next_run(CHUNK));
+        Ahead::start(runs, RunReader::new(files), more, layer.tar_size).map_err(unstarted)
+    }
+}
+
+impl RunSource<Run> for RunReader<StoredFiles> {
+    fn begin(&mut self, run: Run) {
+        RunReader::begin(self, run);
     }
 }
 
 /// Payloads: those kept beside the record first, the tree's files else.
 struct StoredFiles {
     tree: TreeFiles,
-    kept: Option<PathBuf>,
+    kept: Option<Arc<Path>>,
+}
+
+impl StoredFiles {
+    /// The same, for another thread.
+    fn another(&self) -> io::Result<Self> {
+        Ok(Self {
+            tree: self.tree.another()?,
+            kept: self.kept.clone(),
+        })
+    }
 }
 
 impl FileGetter for StoredFiles {
     fn open(&mut self, entry: &FileEntry) -> io::Result<Box<dyn Read + Send>> {
+        Ok(self.open_sized(entry)?.0)
+    }
+
+    fn open_sized(&mut self, entry: &FileEntry) -> io::Result<(Box<dyn Read + Send>, Option<u64>)> {
         if let Some(kept) = &self.kept {
             match File::open(kept.join(entry.position.to_string())) {
-                Ok(file) => return Ok(Box::new(file)),
+                Ok(file) => {
+                    let length = file.metadata()?.len();
+                    return Ok((Box::new(file), Some(length)));
+                }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(Box::new(self.tree.open(&entry.name)?))
+        let (file, length) = self.tree.open_sized(&entry.name)?;
+        Ok((Box::new(file), Some(length)))
     }
 }
 
@@ -149,21 +194,39 @@ impl LayerStream {
         io::Error::new(io::ErrorKind::InvalidData, self.described(chain(error)))
     }
 
+    /// The next bytes, `None` at the end. The last come when all was checked.
+    fn next_chunk(&mut self) -> io::Result<Option<Bytes>> {
+        if self.checked {
+            return Ok(None);
+        }
+        if std::mem::replace(&mut self.broken, true) {
+            let damage = self.described("it could not be read to its end".to_owned());
+            return Err(io::Error::new(io::ErrorKind::InvalidData, damage));
+        }
+        let next = self.bytes.next_chunk();
+        let chunk = next.map_err(|error| self.failed(&error))?;
+        let Some(chunk) = chunk else {
+            self.check()?;
+            return Ok(None);
+        };
+        self.done += chunk.len() as u64;
+        if self.done >= self.len {
+            self.check()?;
+        }
+        self.broken = false;
+        Ok(Some(chunk))
+    }
+
     /// Called when all bytes are there and before the last of them are given out.
     fn check(&mut self) -> io::Result<()> {
-        if self.checked {
-            return Ok(());
-        }
-        if self.done < self.len {
-            let (done, len) = (self.done, self.len);
+        let (done, len) = (self.done, self.len);
+        if done < len {
             return Err(self.damage(format!("it ends after {done} of {len} bytes")));
         }
-        let more = self
-            .bytes
-            .read(&mut [0])
-            .map_err(|error| self.failed(&error))?;
-        if more > 0 || self.done > self.len {
-            return Err(self.damage(format!("it does not end after its {} bytes", self.len)));
+        let next = self.bytes.next_chunk();
+        let more = next.map_err(|error| self.failed(&error))?.is_some();
+        if more || done > len {
+            return Err(self.damage(format!("it does not end after its {len} bytes")));
         }
         let hashed = self.bytes.finish();
         let actual = hashed.map(|hashed| hashed.diff_id);
@@ -188,12 +251,24 @@ impl Read for LayerStream {
         if buf.is_empty() {
             return Ok(0);
         }
-        let read = self.bytes.read(buf).map_err(|error| self.failed(&error))?;
-        self.done += read as u64;
-        if read == 0 || self.done >= self.len {
-            self.check()?;
-        }
+        let read = self.fill_buf()?.read(buf)?;
+        self.consume(read);
         Ok(read)
+    }
+}
+
+impl BufRead for LayerStream {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.current.is_empty() {
+            // Its room goes back before anyone waits.
+            self.current = Bytes::new();
+            self.current = self.next_chunk()?.unwrap_or_default();
+        }
+        Ok(&self.current)
+    }
+
+    fn consume(&mut self, length: usize) {
+        self.current.advance(length.min(self.current.len()));
     }
 }
 
