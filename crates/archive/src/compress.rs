@@ -6,7 +6,7 @@
 mod gzip;
 
 use std::fmt;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::str::FromStr;
 
 use lith_graph::compression::Compression;
@@ -176,7 +176,7 @@ pub(crate) const SMALL: u64 = 256 << 10;
 /// Content that is shorter or longer than announced or cannot be read, an `out` that refuses.
 pub(crate) fn write(
     layer: &Layer,
-    content: &mut dyn Read,
+    content: &mut dyn BufRead,
     out: &mut dyn Write,
 ) -> Result<Written, WriteError> {
     let (announced, compression) = match layer.form {
@@ -220,14 +220,19 @@ fn output(source: io::Error) -> WriteError {
     WriteError::Output { source }
 }
 
+/// Content of others, read in pieces of a good size.
+pub(crate) fn buffered(content: &mut dyn Read) -> impl BufRead {
+    BufReader::with_capacity(BUFFER, content)
+}
+
+/// Writes the pieces that the content comes in, as they are.
 fn copy(content: &mut Content<'_>, out: &mut dyn Write) -> Result<(), WriteError> {
-    let mut buffer = vec![0; BUFFER];
-    loop {
-        match content.read(&mut buffer)? {
-            [] => return Ok(()),
-            bytes => out.write_all(bytes).map_err(output)?,
-        }
+    while let piece @ [_, ..] = content.piece()? {
+        out.write_all(piece).map_err(output)?;
+        let length = piece.len();
+        content.consume(length);
     }
+    Ok(())
 }
 
 fn zstd(content: &mut Content<'_>, level: u8, out: &mut dyn Write) -> Result<(), WriteError> {
@@ -243,13 +248,41 @@ fn zstd(content: &mut Content<'_>, level: u8, out: &mut dyn Write) -> Result<(),
 
 /// A layer's bytes, held to the length that was announced.
 struct Content<'a> {
-    source: &'a mut dyn Read,
+    source: &'a mut dyn BufRead,
     name: &'a DiffId,
     size: Option<u64>,
     done: u64,
 }
 
 impl Content<'_> {
+    /// What is there of the content; empty only at its end.
+    fn piece(&mut self) -> Result<&[u8], WriteError> {
+        let name = self.name;
+        let unreadable = |source| WriteError::Content {
+            name: name.to_string(),
+            source,
+        };
+        let length = loop {
+            match self.source.fill_buf() {
+                Ok(piece) => break piece.len(),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(unreadable(error)),
+            }
+        };
+        match self.size {
+            Some(size) if self.done + length as u64 > size => {
+                Err(self.length(size, size.saturating_add(1)))
+            }
+            // It is there already; a loop cannot give it out.
+            _ => self.source.fill_buf().map_err(unreadable),
+        }
+    }
+
+    fn consume(&mut self, length: usize) {
+        self.source.consume(length);
+        self.done += length as u64;
+    }
+
     /// Fills `buffer` as far as the content goes; what is returned is empty only at its end.
     fn read<'b>(&mut self, buffer: &'b mut [u8]) -> Result<&'b [u8], WriteError> {
         let mut filled = 0;
@@ -381,7 +414,7 @@ mod tests {
                 assert!(back == content, "{context}");
                 // In other pieces: the same.
                 let mut again = Vec::new();
-                write(&layer, &mut Pieces(&content, 1), &mut again).unwrap();
+                write(&layer, &mut buffered(&mut Pieces(&content, 1)), &mut again).unwrap();
                 assert!(again == out, "{context}");
                 // As a blob: byte for byte.
                 let blob = Layer {
@@ -445,7 +478,7 @@ mod tests {
             let layer = Layer::tar(DiffId::of_bytes(&content), size, compression);
             let error = write(&layer, &mut &content[..], &mut Bad).unwrap_err();
             assert!(matches!(error, WriteError::Output { .. }), "{error}");
-            let error = write(&layer, &mut Bad, &mut Vec::new()).unwrap_err();
+            let error = write(&layer, &mut buffered(&mut Bad), &mut Vec::new()).unwrap_err();
             assert!(matches!(error, WriteError::Content { .. }), "{error}");
         }
     }

@@ -1,6 +1,6 @@
 //! Where images go: the boundary between saving and formats.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, Write};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -46,7 +46,7 @@ pub(crate) trait ImageSink: Send + Sync {
     fn has_layer(&self, diff_id: &DiffId) -> Result<bool, WriteError>;
 
     /// Takes a layer; says what was written.
-    fn put_layer(&self, layer: Layer, content: &mut dyn Read) -> Result<Written, WriteError>;
+    fn put_layer(&self, layer: Layer, content: &mut dyn BufRead) -> Result<Written, WriteError>;
 
     /// Takes an image whose layers were put.
     fn put_image(&self, image: &ArchiveImage) -> Result<(), WriteError>;
@@ -122,7 +122,7 @@ impl<W: Write + Send> ImageSink for DockerArchiveWriter<W> {
         DockerArchiveWriter::has_layer(self, diff_id)
     }
 
-    fn put_layer(&self, layer: Layer, content: &mut dyn Read) -> Result<Written, WriteError> {
+    fn put_layer(&self, layer: Layer, content: &mut dyn BufRead) -> Result<Written, WriteError> {
         self.add(layer, content).map(|(_, written)| written)
     }
 
@@ -148,7 +148,7 @@ impl<W: Write + Send> ImageSink for OciArchiveWriter<W> {
         OciArchiveWriter::has_layer(self, diff_id)
     }
 
-    fn put_layer(&self, layer: Layer, content: &mut dyn Read) -> Result<Written, WriteError> {
+    fn put_layer(&self, layer: Layer, content: &mut dyn BufRead) -> Result<Written, WriteError> {
         self.add(layer, content).map(|(_, written)| written)
     }
 
@@ -184,7 +184,7 @@ impl ImageSink for OciDirWriter {
         OciDirWriter::has_layer(self, diff_id)
     }
 
-    fn put_layer(&self, layer: Layer, content: &mut dyn Read) -> Result<Written, WriteError> {
+    fn put_layer(&self, layer: Layer, content: &mut dyn BufRead) -> Result<Written, WriteError> {
         self.add(layer, content).map(|(_, written)| written)
     }
 
@@ -214,7 +214,7 @@ impl ImageSink for DockerDirWriter {
         DockerDirWriter::has_layer(self, diff_id)
     }
 
-    fn put_layer(&self, layer: Layer, content: &mut dyn Read) -> Result<Written, WriteError> {
+    fn put_layer(&self, layer: Layer, content: &mut dyn BufRead) -> Result<Written, WriteError> {
         self.add(layer, content).map(|(_, written)| written)
     }
 
@@ -266,7 +266,7 @@ impl<W: Write + Send> ImageSink for DirsSink<W> {
         }
     }
 
-    fn put_layer(&self, layer: Layer, content: &mut dyn Read) -> Result<Written, WriteError> {
+    fn put_layer(&self, layer: Layer, content: &mut dyn BufRead) -> Result<Written, WriteError> {
         match &mut *self.lock() {
             Dirs::Writing(writer) => writer.layer(&layer, content),
             _ => Err(WriteError::Closed),

@@ -1,6 +1,6 @@
 //! Writes the outer tar: the same bytes as Go's `archive/tar` gives for the same entries.
 
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use lith_store::Digest;
@@ -131,7 +131,7 @@ impl<W: Write> TarWriter<W> {
         layer: &Layer,
         attributes: Attributes,
         path: &dyn Fn(&Written) -> String,
-        content: &mut dyn Read,
+        content: &mut dyn BufRead,
     ) -> Result<Written, WriteError> {
         let output = |source| WriteError::Output { source };
         if let Some(written) = layer.known() {
@@ -169,7 +169,7 @@ impl<W: Write> TarWriter<W> {
         layer: &Layer,
         seek: fn(&mut W, SeekFrom) -> io::Result<u64>,
         head: &dyn Fn(&Written) -> Vec<u8>,
-        content: &mut dyn Read,
+        content: &mut dyn BufRead,
     ) -> Result<Written, WriteError> {
         let output = |source| WriteError::Output { source };
         self.pad().map_err(output)?;
@@ -202,7 +202,7 @@ impl<W: Write> TarWriter<W> {
         layer: &Layer,
         folder: &Path,
         head: &dyn Fn(&Written) -> Vec<u8>,
-        content: &mut dyn Read,
+        content: &mut dyn BufRead,
     ) -> Result<Written, WriteError> {
         let output = |source| WriteError::Output { source };
         let spool = |source| WriteError::Spool {
@@ -289,6 +289,8 @@ fn head<'a>(kind: u8, path: &'a str, attributes: Attributes, size: u64) -> Entry
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+
     use super::*;
     use crate::LayerCompression;
 

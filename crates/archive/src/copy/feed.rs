@@ -1,7 +1,7 @@
 //! One layer into a sink, and its digest: reading, hashing and writing go on side by side, with
 //! a bounded number of bytes between them.
 
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, BufRead, ErrorKind, Read};
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -149,23 +149,28 @@ impl Pieces {
     }
 }
 
-impl Read for Pieces {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        loop {
-            let mut rest = self.piece.get(self.at..).unwrap_or_default();
-            if !rest.is_empty() {
-                let read = rest.read(buf)?;
-                self.at += read;
-                return Ok(read);
-            }
-            let Some(from) = &self.from else {
-                return Ok(0);
-            };
+impl BufRead for Pieces {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        while self.at >= self.piece.len() {
+            let Some(from) = &self.from else { break };
             match from.recv() {
                 Ok(Some(piece)) => (self.piece, self.at) = (piece, 0),
                 Ok(None) => self.from = None,
                 Err(_) => return Err(ErrorKind::ConnectionAborted.into()),
             }
         }
+        Ok(self.piece.get(self.at..).unwrap_or_default())
+    }
+
+    fn consume(&mut self, length: usize) {
+        self.at += length;
+    }
+}
+
+impl Read for Pieces {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let read = self.fill_buf()?.read(buf)?;
+        self.consume(read);
+        Ok(read)
     }
 }

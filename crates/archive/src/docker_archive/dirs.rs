@@ -5,7 +5,7 @@
 //! first layer: this is no writer that takes what comes.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::io::{Read, Write};
+use std::io::{BufRead, Write};
 
 use lith_store::{DiffId, Reference};
 
@@ -175,7 +175,7 @@ impl<W: Write> DirsWriter<W> {
     pub(crate) fn layer(
         &mut self,
         layer: &Layer,
-        content: &mut dyn Read,
+        content: &mut dyn BufRead,
     ) -> Result<Written, WriteError> {
         while let Some(member) = self.members.next() {
             match member.body {

@@ -1,7 +1,7 @@
 //! Writes docker-archives in the default layout, that of podman and skopeo.
 
 use std::collections::HashSet;
-use std::io::{Read, Seek, Write};
+use std::io::{BufRead, Read, Seek, Write};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -9,7 +9,7 @@ use lith_store::{DiffId, ImageId, Reference};
 
 use super::manifest::{self, OutItem};
 use super::v1::{self, V1Layer};
-use crate::compress::{Layer, Written};
+use crate::compress::{self, Layer, Written};
 use crate::images::{Added, ArchiveImage, Books, Contents};
 use crate::tar_writer::{Attributes, TarWriter};
 use crate::{ConfigError, LayerCompression, WriteError};
@@ -99,14 +99,15 @@ impl<W: Write> DockerArchiveWriter<W> {
         content: &mut dyn Read,
     ) -> Result<bool, WriteError> {
         let layer = Layer::tar(*diff_id, size, self.compression);
-        self.add(layer, content).map(|(new, _)| new)
+        self.add(layer, &mut compress::buffered(content))
+            .map(|(new, _)| new)
     }
 
     /// As `add_layer`, of any form; gives what was written, now or before, too.
     pub(crate) fn add(
         &self,
         layer: Layer,
-        content: &mut dyn Read,
+        content: &mut dyn BufRead,
     ) -> Result<(bool, Written), WriteError> {
         self.books.add_layer(&layer.diff_id, || {
             let mut tar = self.tar.lock().unwrap_or_else(PoisonError::into_inner);

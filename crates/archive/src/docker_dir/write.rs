@@ -1,13 +1,13 @@
 //! Writes a docker-dir.
 
 use std::fs;
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use lith_store::{DiffId, ImageId};
 
-use crate::compress::{Layer, Written};
+use crate::compress::{self, Layer, Written};
 use crate::images::{ArchiveImage, Books};
 use crate::oci::write::{Flavour, Outcome, Stage, describe};
 use crate::{LayerCompression, WriteError};
@@ -64,14 +64,15 @@ impl DockerDirWriter {
         content: &mut dyn Read,
     ) -> Result<bool, WriteError> {
         let layer = Layer::tar(*diff_id, size, self.compression);
-        self.add(layer, content).map(|(new, _)| new)
+        self.add(layer, &mut compress::buffered(content))
+            .map(|(new, _)| new)
     }
 
     /// As `add_layer`, of any form; gives what was written, now or before, too.
     pub(crate) fn add(
         &self,
         layer: Layer,
-        content: &mut dyn Read,
+        content: &mut dyn BufRead,
     ) -> Result<(bool, Written), WriteError> {
         self.books
             .add_layer(&layer.diff_id, || self.stage.layer(&layer, content))

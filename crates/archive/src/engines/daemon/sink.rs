@@ -1,6 +1,6 @@
 //! A docker-archive that goes straight into an engine.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -84,7 +84,7 @@ impl ImageSink for DaemonSink<'_> {
         self.archive.has_layer(diff_id)
     }
 
-    fn put_layer(&self, layer: Layer, content: &mut dyn Read) -> Result<Written, WriteError> {
+    fn put_layer(&self, layer: Layer, content: &mut dyn BufRead) -> Result<Written, WriteError> {
         let written = self.archive.add(layer, content);
         written
             .map(|(_, written)| written)

@@ -1,14 +1,14 @@
 //! Writes an OCI layout as a tar: oci-archive, and the docker-archive of newer engines.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::io::{Read, Seek, Write};
+use std::io::{BufRead, Read, Seek, Write};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use lith_store::{DiffId, Digest, ImageId, Reference};
 
 use super::layout::{self, Blobs, Flavour, LAYOUT, Outcome};
-use crate::compress::{Layer, Written};
+use crate::compress::{self, Layer, Written};
 use crate::docker_archive::manifest::{self, OutItem};
 use crate::images::{Added, ArchiveImage, ArchiveIndex, Books, Contents};
 use crate::oci::Descriptor;
@@ -119,14 +119,15 @@ impl<W: Write> OciArchiveWriter<W> {
         content: &mut dyn Read,
     ) -> Result<bool, WriteError> {
         let layer = Layer::tar(*diff_id, size, self.compression);
-        self.add(layer, content).map(|(new, _)| new)
+        self.add(layer, &mut compress::buffered(content))
+            .map(|(new, _)| new)
     }
 
     /// As `add_layer`, of any form; gives what was written, now or before, too.
     pub(crate) fn add(
         &self,
         layer: Layer,
-        content: &mut dyn Read,
+        content: &mut dyn BufRead,
     ) -> Result<(bool, Written), WriteError> {
         self.books.add_layer(&layer.diff_id, || {
             let mut tar = self.tar.lock().unwrap_or_else(PoisonError::into_inner);
@@ -216,7 +217,7 @@ impl<W: Write> TarBlobs<W> {
         self.tar.whole_file(path, FILE, content.as_bytes())
     }
 
-    fn layer(&mut self, layer: &Layer, content: &mut dyn Read) -> Result<Written, WriteError> {
+    fn layer(&mut self, layer: &Layer, content: &mut dyn BufRead) -> Result<Written, WriteError> {
         self.begin()
             .map_err(|source| WriteError::Output { source })?;
         let path = |written: &Written| blob_path(&written.digest);

@@ -2,7 +2,7 @@
 //! used by others meanwhile.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 use std::path::{Path, PathBuf};
 
 use lith_store::{DiffId, Digest, ImageId};
@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::edit;
 use super::layout::{self, Blobs, LAYOUT, Outcome};
 use super::stage::{self, Stage, failed};
-use crate::compress::{Layer, Written};
+use crate::compress::{self, Layer, Written};
 use crate::images::{ArchiveImage, ArchiveIndex, Books};
 use crate::oci::{Descriptor, MAX_DOCUMENT};
 use crate::{LayerCompression, WriteError, json};
@@ -84,14 +84,15 @@ impl OciDirWriter {
         content: &mut dyn Read,
     ) -> Result<bool, WriteError> {
         let layer = Layer::tar(*diff_id, size, self.compression);
-        self.add(layer, content).map(|(new, _)| new)
+        self.add(layer, &mut compress::buffered(content))
+            .map(|(new, _)| new)
     }
 
     /// As `add_layer`, of any form; gives what was written, now or before, too.
     pub(crate) fn add(
         &self,
         layer: Layer,
-        content: &mut dyn Read,
+        content: &mut dyn BufRead,
     ) -> Result<(bool, Written), WriteError> {
         self.books
             .add_layer(&layer.diff_id, || self.stage.layer(&layer, content))

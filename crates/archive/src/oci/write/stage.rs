@@ -1,7 +1,7 @@
 //! A folder that is filled out of sight.
 
 use std::fs::{self, File, Permissions};
-use std::io::{self, Read};
+use std::io::{self, BufRead};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -109,7 +109,7 @@ impl Stage {
     pub(crate) fn layer(
         &self,
         layer: &Layer,
-        content: &mut dyn Read,
+        content: &mut dyn BufRead,
     ) -> Result<Written, WriteError> {
         let folder = self.blobs();
         let mut file = tempfile::Builder::new()
