@@ -5,6 +5,7 @@ mod early;
 mod passing;
 mod place;
 mod plan;
+mod proof;
 mod report;
 mod shelf;
 mod transport;
@@ -24,6 +25,7 @@ pub(crate) use choose::is_called;
 pub(crate) use choose::{Choice, rename};
 use passing::Passing;
 use place::{Placer, Stack};
+use proof::Proof;
 pub(crate) use report::familiar;
 pub use report::{LoadReport, LoadedImage};
 pub(crate) use transport::mismatch;
@@ -46,11 +48,15 @@ pub struct LoadOptions {
     pub all_platforms: bool,
     /// Leaves names alone that point to other images already.
     pub no_clobber: bool,
+    /// Reads layers that the store has, too, where they are kept and in the source. What is damaged in
+    /// the store is made anew, what is damaged in the source refused. Files of lower layers that vfs
+    /// has copies of are compared where they came from.
+    pub verify: bool,
 }
 
 /// Loads an archive into the store of `graph`.
 ///
-/// Layers that the store has are not read. Every other one is checked against its image's
+/// Layers that the store has are not read, unless [`LoadOptions::verify`] asks for it. Every other one is checked against its image's
 /// config while it is applied. Images and names appear when all layers stand, all in one step:
 /// a kill leaves all of them or none.
 ///
@@ -95,7 +101,8 @@ impl Work<'_> {
             images: &self.options.images,
             platform: self.options.platform.as_ref(),
         };
-        let mut passing = Passing::new(graph, session, observer, choice);
+        let proof = Proof::new(graph, observer, self.options.verify);
+        let mut passing = Passing::new((graph, session, observer), choice, &proof);
         let ask = Ask {
             images: &self.options.images,
             entry: entry.as_deref(),
@@ -119,8 +126,8 @@ impl Work<'_> {
         let (name, tags) = (self.options.name.as_ref(), &self.options.tags);
         rename(&mut images, &mut indexes, name, tags)?;
         let passage = passing.finish()?;
-        let mut placer = Placer::new(graph, session, observer, &*opener, passage, cut_off);
-        let stacks = placer.place(&images)?;
+        let mut placer = Placer::new((graph, session, observer), &*opener, passage, cut_off);
+        let stacks = placer.place(&images, &proof)?;
         warnings.extend(placer.into_warnings());
         let mut new = Vec::with_capacity(images.len());
         for (image, stack) in images.into_iter().zip(&stacks) {

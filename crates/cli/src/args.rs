@@ -169,11 +169,15 @@ pub(crate) struct LoadArgs {
     #[arg(long, conflicts_with = "platform")]
     pub(crate) all_platforms: bool,
     /// Only print what would be loaded; the store is not touched
-    #[arg(long, conflicts_with_all = ["tag", "no_clobber"])]
+    #[arg(long, conflicts_with_all = ["tag", "no_clobber", "verify"])]
     pub(crate) list: bool,
     /// Leave names that are taken as they are
     #[arg(long)]
     pub(crate) no_clobber: bool,
+    /// Read layers that are in the store already, too, in the store and in the archive; what is damaged
+    /// in the store is replaced
+    #[arg(long)]
+    pub(crate) verify: bool,
     /// Print a JSON document for programs
     #[arg(long)]
     pub(crate) json: bool,

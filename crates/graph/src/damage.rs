@@ -39,7 +39,7 @@ pub(crate) fn note(session: &Session, layer: &LayerId, error: &(dyn Error + 'sta
 
 /// Whether an error is there to stay: what the system refuses for want of memory or descriptors,
 /// say, tells nothing of the layer.
-fn lasts(error: &(dyn Error + 'static)) -> bool {
+pub(crate) fn lasts(error: &(dyn Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
         let code = error

@@ -77,6 +77,7 @@ mod stream;
 mod temp;
 mod v1;
 mod v1json;
+mod verify;
 mod writable;
 
 pub use create::{Container, CreateOptions};

@@ -9,6 +9,7 @@ use lith_store::{DiffId, LayerId, RetainError, Session};
 
 use super::choose::Choice;
 use super::early::Early;
+use super::proof::Proof;
 use crate::LoadError;
 use crate::error::text;
 use crate::members::{self, read_full};
@@ -27,6 +28,33 @@ pub(super) enum Passed {
 }
 
 impl Passed {
+    /// What the config calls `member` must have the diff ID that it says.
+    pub(super) fn check(&mut self, member: &str, expected: DiffId) -> Result<(), LoadError> {
+        let member = member.to_owned();
+        let actual = match self {
+            Passed::Refused(error) => {
+                return Err(match error.take() {
+                    Some(source) => LoadError::Layer {
+                        member,
+                        source: Box::new(source),
+                    },
+                    None => LoadError::NotALayer { member },
+                });
+            }
+            Passed::Staged(Some(staged)) => *staged.diff_id(),
+            Passed::Staged(None) => return Ok(()),
+            Passed::Known(actual) | Passed::Other(actual) => *actual,
+        };
+        if actual == expected {
+            return Ok(());
+        }
+        Err(LoadError::PassedOther {
+            member,
+            expected,
+            actual,
+        })
+    }
+
     /// What it is; none when it is no layer, or has its place already.
     fn diff_id(&self) -> Option<DiffId> {
         match self {
@@ -52,6 +80,8 @@ pub(super) struct Passing<'a> {
     observer: &'a dyn Observer,
     /// Which images are to be loaded.
     wanted: Choice<'a>,
+    /// Which layers of the store may be reused.
+    proof: &'a Proof<'a>,
     passed: Vec<Passed>,
     compressions: Vec<Compression>,
     early: Option<Early<'a>>,
@@ -59,16 +89,16 @@ pub(super) struct Passing<'a> {
 
 impl<'a> Passing<'a> {
     pub(super) fn new(
-        graph: &'a Graph,
-        session: &'a Session,
-        observer: &'a dyn Observer,
+        (graph, session, observer): (&'a Graph, &'a Session, &'a dyn Observer),
         wanted: Choice<'a>,
+        proof: &'a Proof<'a>,
     ) -> Self {
         Passing {
             graph,
             session,
             observer,
             wanted,
+            proof,
             passed: Vec::new(),
             compressions: Vec::new(),
             early: None,
@@ -134,7 +164,15 @@ impl<'a> Passing<'a> {
             return Ok(None);
         }
         match self.graph.store().retain(self.session, &there) {
-            Ok(()) => Ok(Some(diff_id)),
+            Ok(()) => {
+                for layer in &there {
+                    if !self.proof.holds(layer)? {
+                        // It is made anew from what passes now.
+                        return Ok(None);
+                    }
+                }
+                Ok(Some(diff_id))
+            }
             // Removed in this moment.
             Err(RetainError::Missing { .. }) => Ok(None),
             Err(error) => Err(error.into()),

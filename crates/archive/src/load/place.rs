@@ -1,6 +1,7 @@
 //! Gives every layer of the images to be loaded its place in the graph.
 
 use std::collections::{HashMap, HashSet};
+use std::io::Read;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lith_graph::compression::Compression;
@@ -9,10 +10,12 @@ use lith_store::{DiffId, LayerId, LayerRecord, RetainError, Session};
 
 use super::passing::{Passage, Passed};
 use super::plan::{Place, Plan};
+use super::proof::Proof;
 use super::shelf::{self, Batch, Shelf};
 use super::transport::{Transport, mismatch};
 use super::work::{Hands, Work};
 use crate::LoadError;
+use crate::members;
 use crate::source::{LayerBytes, LayerData, LayerOpener, SourceImage, Ticket};
 
 /// The layers of one image in the store.
@@ -46,9 +49,7 @@ pub(super) struct Placer<'a> {
 
 impl<'a> Placer<'a> {
     pub(super) fn new(
-        graph: &'a Graph,
-        session: &'a Session,
-        observer: &'a dyn Observer,
+        (graph, session, observer): (&'a Graph, &'a Session, &'a dyn Observer),
         opener: &'a dyn LayerOpener,
         passage: Passage,
         cut_off: Option<u64>,
@@ -85,9 +86,13 @@ impl<'a> Placer<'a> {
     }
 
     /// Places the layers of all images; the result has one stack for each.
-    pub(super) fn place(&mut self, images: &[SourceImage]) -> Result<Vec<Stack>, LoadError> {
+    pub(super) fn place(
+        &mut self,
+        images: &[SourceImage],
+        proof: &Proof<'_>,
+    ) -> Result<Vec<Stack>, LoadError> {
         let plan = Arc::new(Plan::of(images));
-        let there = self.hold_all(&plan)?;
+        let there = self.hold_all(&plan, proof)?;
         self.look(images, &plan, &there)?;
         let mut work = Work::new(Shelf::new(&plan));
         self.share_out(&plan, &there, &mut work)?;
@@ -96,14 +101,31 @@ impl<'a> Placer<'a> {
             plan: &plan,
         };
         let published = work.run(&hands)?;
+        if proof.is_asked() {
+            for place in plan.places() {
+                if there.contains_key(&place.id()) {
+                    self.compare(place)?;
+                }
+            }
+        }
         Ok(self.stacks(&plan, &there, &published))
     }
 
-    /// Holds all layers of a plan that are there.
-    fn hold_all(&self, plan: &Plan) -> Result<HashMap<LayerId, LayerRecord>, LoadError> {
+    /// Holds all layers of a plan that are there and may be reused.
+    fn hold_all(
+        &self,
+        plan: &Plan,
+        proof: &Proof<'_>,
+    ) -> Result<HashMap<LayerId, LayerRecord>, LoadError> {
         let ids: Vec<LayerId> = plan.places().iter().map(Place::id).collect();
-        let there = self.graph.retain_present(self.session, &ids)?;
-        Ok(there.into_iter().map(|layer| (layer.id, layer)).collect())
+        let mut there = HashMap::new();
+        for layer in self.graph.retain_present(self.session, &ids)? {
+            // What was published just now has been read.
+            if self.early.contains_key(&layer.id) || proof.holds(&layer.id)? {
+                there.insert(layer.id, layer);
+            }
+        }
+        Ok(there)
     }
 
     /// Makes sure that every layer can be had, before anything is read.
@@ -163,7 +185,7 @@ impl<'a> Placer<'a> {
                 let passed = passed.ok_or_else(|| LoadError::NotALayer {
                     member: place.name.clone(),
                 })?;
-                check_passed(place, passed)?;
+                passed.check(&place.name, place.diff_id)?;
                 if matches!(passed, Passed::Other(_)) && !self.hold_diff(&place.diff_id)? {
                     return Err(LoadError::Misnamed {
                         member: place.name.clone(),
@@ -256,6 +278,38 @@ impl<'a> Placer<'a> {
         if self.observer.cancelled() {
             return Err(LoadError::Cancelled);
         }
+        self.finish(transport, place)?;
+        staged.map_err(|source| self.refused(&place.name, source))
+    }
+
+    /// Reads a layer of the source that need not be made, and compares it with what it should be.
+    fn compare(&mut self, place: &Place) -> Result<(), LoadError> {
+        let key = match place.data {
+            LayerData::There(key) => key,
+            LayerData::Passed(Ticket(ticket)) => {
+                let passed = self.passed.get_mut(ticket);
+                return passed.map_or(Ok(()), |passed| passed.check(&place.name, place.diff_id));
+            }
+            LayerData::Absent => return Ok(()),
+        };
+        let bytes = self.opener.open(key, self.observer)?;
+        let mut transport = Transport::new(bytes, place.blob.as_deref());
+        let actual = members::diff_id(&mut transport, self.observer);
+        self.finish(transport, place)?;
+        let actual = actual.map_err(|source| LoadError::ReadLayer {
+            member: place.name.clone(),
+            source,
+        })?;
+        let (expected, actual) = (place.diff_id, actual.ok_or(LoadError::Cancelled)?);
+        if actual != expected {
+            let source = RegisterError::DiffIdMismatch { expected, actual };
+            return Err(self.refused(&place.name, source));
+        }
+        Ok(())
+    }
+
+    /// Ends a layer's transport: it must have been what was promised.
+    fn finish<R: Read>(&self, transport: Transport<'_, R>, place: &Place) -> Result<(), LoadError> {
         let told = transport.finish(&place.name);
         let told = told.map_err(|source| LoadError::Blob {
             member: place.name.clone(),
@@ -264,7 +318,7 @@ impl<'a> Placer<'a> {
         if let Some(message) = told {
             self.warn(message);
         }
-        staged.map_err(|source| self.refused(&place.name, source))
+        Ok(())
     }
 
     fn refused(&self, member: &str, source: RegisterError) -> LoadError {
@@ -338,31 +392,4 @@ impl Hands for PlacerHands<'_> {
     fn observer(&self) -> &dyn Observer {
         self.placer.observer
     }
-}
-
-/// A layer that passed must be what the config says now.
-fn check_passed(place: &Place, passed: &mut Passed) -> Result<(), LoadError> {
-    let member = place.name.clone();
-    let actual = match passed {
-        Passed::Refused(error) => {
-            return Err(match error.take() {
-                Some(source) => LoadError::Layer {
-                    member,
-                    source: Box::new(source),
-                },
-                None => LoadError::NotALayer { member },
-            });
-        }
-        Passed::Staged(Some(staged)) => *staged.diff_id(),
-        Passed::Staged(None) => return Ok(()),
-        Passed::Known(actual) | Passed::Other(actual) => *actual,
-    };
-    if actual == place.diff_id {
-        return Ok(());
-    }
-    Err(LoadError::PassedOther {
-        member,
-        expected: place.diff_id,
-        actual,
-    })
 }

@@ -24,7 +24,7 @@ fn both(archive: &[u8], check: impl Fn(&Root)) {
     }
 }
 
-fn assert_saves(root: &Root, image: &Image) {
+pub(crate) fn assert_saves(root: &Root, image: &Image) {
     let saved = members(&root.save(&[&image.id().to_string()]));
     assert_eq!(saved[&format!("{}.json", image.id().hex())].2, image.config);
     for (index, layer) in image.layers.iter().enumerate() {

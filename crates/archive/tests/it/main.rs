@@ -31,4 +31,5 @@ mod support;
 mod tree;
 mod unsaved;
 mod v1;
+mod verify;
 mod written_elsewhere;

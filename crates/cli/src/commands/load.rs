@@ -17,6 +17,7 @@ pub(super) fn run(graph: &Graph, args: &LoadArgs, quiet: bool) -> anyhow::Result
     let mut options = options(args);
     options.tags = super::new_names(&args.tag).context("--tag")?;
     options.no_clobber = args.no_clobber;
+    options.verify = args.verify;
     let progress = Progress::new(quiet);
     let report = lith_archive::load(graph, input, &options, &progress)
         .with_context(|| format!("cannot load {name}"))?;
