@@ -67,6 +67,10 @@ pub(crate) struct Global {
         hide_short_help = true
     )]
     pub(crate) gidmap: Vec<IdRange>,
+    /// End only when the files of all layers are on the disk [default: the kernel writes them when it
+    /// sees fit; what a crash of the machine took is found when it is used]
+    #[arg(long, global = true, overrides_with = "sync", hide_short_help = true)]
+    pub(crate) sync: bool,
     /// Print results and errors only
     #[arg(long, short, global = true, overrides_with = "quiet")]
     pub(crate) quiet: bool,

@@ -139,6 +139,9 @@ pub struct DriverInfo {
     pub home: PathBuf,
     /// Whether a layer can be applied before its parent is known ([`Parent::Later`]).
     pub stand_alone: bool,
+    /// Whether a layer's files are copied from the layers below, too: what is read back of the
+    /// layer's own then tells nothing of these.
+    pub copies_parents: bool,
     /// What it can do beyond what every driver does.
     pub powers: Powers,
 }
@@ -153,6 +156,7 @@ impl DriverInfo {
             backing: String::new(),
             home,
             stand_alone: false,
+            copies_parents: false,
             powers: Powers::default(),
         }
     }

@@ -39,6 +39,7 @@ impl Vfs {
         let mut info = DriverInfo::new(NAME, env!("CARGO_PKG_VERSION"), home.path.clone());
         info.backing = home.backing();
         info.stand_alone = true;
+        info.copies_parents = true;
         info.powers.writable = true;
         let writables = Writables {
             home: Arc::clone(&home),

@@ -14,12 +14,19 @@ pub(crate) const NOTE: &str = "damaged";
 
 impl Graph {
     /// Whether a layer can be reused: the driver has its files, its record is there where it
-    /// should be, and nobody has found it damaged. Nothing is read.
+    /// should be, nobody has found it damaged, and it is not in doubt. Nothing is read.
     pub(crate) fn is_whole(&self, layer: &LayerRecord) -> Result<bool, GraphError> {
         let folder = self.store().root().layer(&layer.id);
         Ok(self.has_tree(layer)?
             && (!layer.has_record || record::has_record(&folder))
-            && folder.join(NOTE).symlink_metadata().is_err())
+            && !self.has_note(&layer.id)
+            && !layer.is_doubtful())
+    }
+
+    /// Whether a layer was found to be damaged, or somebody began to make it anew.
+    pub(crate) fn has_note(&self, id: &LayerId) -> bool {
+        let note = self.store().root().layer(id).join(NOTE);
+        note.symlink_metadata().is_ok()
     }
 }
 

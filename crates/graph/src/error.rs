@@ -76,6 +76,17 @@ pub enum GraphError {
         /// What was expected and found.
         reason: String,
     },
+    /// A layer was not known to be on disk when the machine went down, and is not what it was.
+    #[error(
+        "layer {layer} lost files when the machine went down: {reason}; load the archive it came \
+         from again, which makes it anew"
+    )]
+    LostInCrash {
+        /// The layer.
+        layer: LayerId,
+        /// What was expected and found.
+        reason: String,
+    },
     /// Nobody has said what the digest of the layer was when it was transported.
     #[error("layer {layer} has no digest of its transport")]
     DigestNotSet {
@@ -236,6 +247,7 @@ impl GraphError {
             Self::IdMismatch { .. }
             | Self::NoTree { .. }
             | Self::NoRecord { .. }
+            | Self::LostInCrash { .. }
             | Self::Corrupt { .. } => true,
             Self::Driver(error) => matches!(
                 error,

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use lith_drivers::{Driver, DriverError, DriverOptions};
 use lith_store::{
-    IdMaps, IdRange, LayerRecord, OpenOptions, Ownership, Root, Session, Store, StoreError,
+    IdMaps, IdRange, LayerId, LayerRecord, OpenOptions, Ownership, Root, Session, Store, StoreError,
 };
 
 use crate::GraphError;
@@ -19,6 +19,8 @@ use crate::GraphError;
 pub struct Graph {
     store: Store,
     driver: Arc<dyn Driver>,
+    /// Whether layers were in doubt when somebody first asked.
+    doubts: Arc<OnceLock<bool>>,
 }
 
 impl Graph {
@@ -52,6 +54,7 @@ impl Graph {
         let graph = Self {
             store,
             driver: driver.into(),
+            doubts: Arc::default(),
         };
         graph.claim_for_writable_layers();
         graph.recover()?;
@@ -69,6 +72,15 @@ impl Graph {
     /// What makes directories of them.
     pub fn driver(&self) -> &dyn Driver {
         &*self.driver
+    }
+
+    /// Whether the files of some layer are in doubt after a crash. None come to be within a boot.
+    pub(crate) fn has_doubts(&self) -> Result<bool, GraphError> {
+        if let Some(doubts) = self.doubts.get() {
+            return Ok(*doubts);
+        }
+        let doubts = self.store.has_doubtful_layers()?;
+        Ok(*self.doubts.get_or_init(|| doubts))
     }
 
     pub(crate) fn shared_driver(&self) -> Arc<dyn Driver> {
@@ -135,6 +147,11 @@ impl Graph {
                 tracing::warn!(layer = %layer.id, "its files are missing: load it again");
             }
         }
+        // One that was being made anew when the machine went down may have lost the new files; of one
+        // that could not be written nobody saw what the disk has of it.
+        let noted = layers.iter().map(|layer| layer.id);
+        let noted: Vec<LayerId> = noted.filter(|id| self.has_note(id)).collect();
+        self.store.mark_unsynced(&noted)?;
         if self.sweep_folders(&layers)? > 0 {
             // Each may be that of a layer, and one of the trees may be its. Whoever opens the
             // store next has no more to go by.

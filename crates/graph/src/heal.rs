@@ -11,12 +11,17 @@ use crate::register::expect_diff_id;
 use crate::stage::Applied;
 use crate::{Descriptor, Graph, GraphError, RegisterError, Registered, StagedLayer, record};
 
+/// What is noted of a layer for as long as it is made anew.
+const MADE_ANEW: &[u8] = b"it was being made anew\n";
+
 impl Graph {
     /// Makes a layer anew whose files the driver lost, or that was found to be damaged, under the
     /// same cache ID, so that whatever stands on it goes on to find it.
     ///
-    /// The record is replaced first, the tree appears in one step, and the note of the damage
-    /// goes last: a kill leaves the layer damaged as it was, or whole.
+    /// The note of the damage stands first, then the record is replaced, the tree appears in one
+    /// step, is waited for, and the note goes last: a kill leaves the layer damaged as it was, or whole,
+    /// and after a crash of the machine it is doubted. Waited for, because the layer's row may say that
+    /// the tree is on disk, and whoever is in the middle of a [sync](Graph::sync_layers) may be about to.
     pub(crate) fn heal(
         &self,
         _lock: &LayerLock,
@@ -38,19 +43,24 @@ impl Graph {
             let layer = damaged.id;
             return Err(GraphError::Corrupt { layer, reason }.into());
         }
+        let folder = self.store().root().layer(&damaged.id);
+        let there = folder.symlink_metadata().is_ok();
+        if there && !self.has_note(&damaged.id) {
+            let effects = self.store().effects();
+            effects.write_synced(&folder.join(NOTE), MADE_ANEW)?;
+            effects.sync_dir(&folder)?;
+        }
         // Refused where it is mounted.
         self.driver().remove(&cache)?;
-        let folder = self.store().root().layer(&damaged.id);
-        if folder.symlink_metadata().is_err() {
+        if !there {
             self.place_folder(descriptor, staged, damaged)?;
         } else if applied.has_record {
             self.replace_record(&staged.folder, damaged)?;
         }
         applied.draft.commit(&cache, parent.as_ref())?;
-        if damaged.synced {
-            // The index says that the tree is on disk, so it must be.
-            self.driver().sync()?;
-        }
+        self.driver().sync()?;
+        let tree = (damaged.id, damaged.cache.clone());
+        self.store().mark_synced(&[tree])?;
         self.store().effects().remove_file(&folder.join(NOTE))?;
         tracing::info!(layer = %damaged.id, "it was damaged and is whole again");
         Ok(Registered::of(damaged, true))
@@ -64,6 +74,7 @@ impl Graph {
         layer: &LayerRecord,
     ) -> Result<(), RegisterError> {
         let effects = self.store().effects();
+        effects.write_new(&staged.folder.join(NOTE), MADE_ANEW)?;
         let description = staged.folder.join(LayerRecord::FILE);
         let text = layer.to_json();
         let text = text.map_err(RegisterError::io("describe", &description))?;

@@ -28,7 +28,8 @@ impl Graph {
     }
 
     /// Holds those of the layers that are there with their files, and returns their records; the
-    /// others are left out, and so are those that were found to be damaged. The index is asked once for many.
+    /// others are left out, and so are those that were found to be damaged. The index is asked once for
+    /// many; only what may have lost files in a crash of the machine is read.
     ///
     /// # Errors
     /// When the index cannot be written, or the driver cannot be asked.
@@ -40,7 +41,7 @@ impl Graph {
         let mut there = self.store().retain_present(session, ids)?;
         let mut damaged = Vec::new();
         for layer in &there {
-            if !self.is_whole(layer)? {
+            if !self.proves_whole(layer)? {
                 damaged.push(layer.id);
             }
         }

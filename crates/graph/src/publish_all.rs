@@ -162,7 +162,7 @@ impl Graph {
         let published = self.commit_all(batch, &mut made).and_then(|layers| {
             let sync = self.driver().sync();
             sync.map_err(|error| together(error.into()))?;
-            let new: Vec<NewLayer> = layers.iter().map(Finished::new_layer).collect();
+            let new: Vec<NewLayer> = layers.iter().map(Finished::synced_layer).collect();
             let store = self.store();
             let published = store.publish_layers(locks, session, &intent, &new);
             published.map_err(|error| together(error.into()))?;
@@ -237,10 +237,14 @@ struct Finished {
 }
 
 impl Finished {
-    fn new_layer(&self) -> NewLayer {
+    /// What is published of it once its tree is on disk.
+    fn synced_layer(&self) -> NewLayer {
         NewLayer {
             folder: self.staged.folder.clone(),
-            record: self.record.clone(),
+            record: LayerRecord {
+                synced: true,
+                ..self.record.clone()
+            },
         }
     }
 }

@@ -23,9 +23,10 @@ impl Graph {
     /// data is read, compressed or not; without data the layer is empty.
     ///
     /// On return the layer survives a kill of any process; its files reach the disk later, as
-    /// the machine sees fit, and are checked after a crash. It belongs to `session`, and is
-    /// swept when that dies or is [abandoned](Graph::abandon), unless by then an image has it or
-    /// it was [kept](Graph::keep); a session that [ends](Session::end) leaves it to the next prune.
+    /// the machine sees fit ([`Graph::sync_layers`] waits for them), and are checked after a crash. It
+    /// belongs to `session`, and is swept when that dies or is [abandoned](Graph::abandon), unless by
+    /// then an image has it or it was [kept](Graph::keep); a session that [ends](Session::end) leaves
+    /// it to the next prune.
     /// No lock is held while data is read, so it may come from another layer of the graph.
     ///
     /// # Errors
@@ -167,10 +168,7 @@ impl Graph {
             cache: record.cache.clone(),
         })?;
         let published = match applied.draft.commit(&cache, parent) {
-            Ok(Placed::New) => self
-                .store()
-                .publish_layer_locked(lock, session, &staged.folder, record)
-                .map_err(RegisterError::from),
+            Ok(Placed::New) => self.publish_placed(lock, session, staged, record),
             Ok(Placed::AlreadyThere) => Err(RegisterError::Leftover {
                 layer: record.id,
                 cache: record.cache.clone(),
@@ -189,6 +187,24 @@ impl Graph {
                 Ok(Registered::of(&there, false))
             }
         }
+    }
+
+    /// Record and index row of a layer whose tree is in its place.
+    fn publish_placed(
+        &self,
+        lock: &LayerLock,
+        session: &Session,
+        staged: &StagedLayer,
+        record: &LayerRecord,
+    ) -> Result<Published, RegisterError> {
+        let mut record = record.clone();
+        if record.boot.is_none() {
+            // Nobody could tell later whether the machine has gone down since.
+            self.driver().sync()?;
+            record.synced = true;
+        }
+        let store = self.store();
+        Ok(store.publish_layer_locked(lock, session, &staged.folder, &record)?)
     }
 
     /// The draft of a staged layer; made now from the spooled tar where it had to wait.
@@ -232,7 +248,7 @@ impl Graph {
             return Ok(None);
         };
         check_known(descriptor, &record)?;
-        if !self.is_whole(&record)? {
+        if !self.proves_whole(&record)? {
             return Ok(None);
         }
         match self.store().retain(session, &[record.id]) {
@@ -261,6 +277,7 @@ impl Graph {
             Err(GraphError::Retain(RetainError::Missing { .. })) => return Err(missing()),
             Err(error) => return Err(error.into()),
         }
+        self.prove(&parent)?;
         // It is held: what is listed now stays.
         let record = self.listed(&parent)?.ok_or_else(missing)?;
         Ok(Some(crate::read::cache_id(&record)?))

@@ -17,12 +17,13 @@ impl Graph {
     /// counts it now, and the result is stored: it is on disk when this returns.
     ///
     /// # Errors
-    /// [`GraphError::NotFound`], and when it cannot be counted or stored.
+    /// [`GraphError::NotFound`], [`GraphError::LostInCrash`], and when it cannot be counted or stored.
     pub fn size(&self, session: &Session, id: &LayerId) -> Result<u64, GraphError> {
         let layer = self.whole(id)?;
         if let Some(size) = layer.size {
             return Ok(size);
         }
+        self.prove(id)?;
         let parent = self.parent_cache(&layer)?;
         let cache = crate::read::cache_id(&layer)?;
         let size = self.driver().diff_size(&cache, parent.as_ref())?;

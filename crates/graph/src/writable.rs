@@ -52,6 +52,7 @@ impl Graph {
         label: &[u8],
     ) -> Result<CacheId, GraphError> {
         let id = CacheId::random();
+        layer.map_or(Ok(()), |id| self.prove(id))?;
         // Held until it stands: see above.
         let _lock = layer.map(|id| self.store().lock_layer(id)).transpose()?;
         let base = layer.map(|id| self.known_tree(id)).transpose()?;
@@ -135,6 +136,7 @@ impl Graph {
     /// [`DriverError::Busy`] when it is mounted already; [`DriverError::MissingWritable`]; and
     /// whatever the kernel refuses.
     pub fn mount_writable(&self, id: &CacheId, target: &Path) -> Result<Mount, GraphError> {
+        self.prove_below(id)?;
         let request = MountRequest::writable(id, target);
         Ok(self.driver().mount(&request)?)
     }
@@ -163,8 +165,17 @@ impl Graph {
     /// [`GraphError::NotFound`]; [`GraphError::NoTree`]; [`DriverError::Unsupported`] by a driver that
     /// keeps no trees.
     pub fn tree(&self, id: &LayerId) -> Result<LayerTree, GraphError> {
+        self.prove(id)?;
         let cache = self.known_tree(id)?.1;
         Ok(self.driver().tree(&cache)?)
+    }
+
+    /// Reads what the writable layer stands on and may have lost in a crash.
+    fn prove_below(&self, id: &CacheId) -> Result<(), GraphError> {
+        match self.writable_layer(id)?.layer {
+            Some(layer) => self.prove(&layer),
+            None => Ok(()),
+        }
     }
 
     /// Opens the files of a writable layer, as they are now, and those of the layers below that show.
@@ -172,6 +183,7 @@ impl Graph {
     /// # Errors
     /// [`DriverError::MissingWritable`].
     pub fn tree_of_writable(&self, id: &CacheId) -> Result<LayerTree, GraphError> {
+        self.prove_below(id)?;
         Ok(self.writable()?.tree(id)?)
     }
 
@@ -180,6 +192,7 @@ impl Graph {
     /// # Errors
     /// [`DriverError::MissingWritable`]; [`DriverError::Missing`] when they are gone.
     pub fn tree_below_writable(&self, id: &CacheId) -> Result<Option<LayerTree>, GraphError> {
+        self.prove_below(id)?;
         let base = self.writable()?.get(id)?.parent;
         Ok(base.map(|base| self.driver().tree(&base)).transpose()?)
     }

@@ -1,6 +1,7 @@
 //! What has to be compared once after a boot.
 
 use std::fs;
+use std::sync::OnceLock;
 
 use crate::error::StoreError;
 use crate::index::{Index, View};
@@ -14,9 +15,13 @@ const INDEX_BOOT: &str = "boot";
 pub(crate) const DRIVER_BOOT: &str = "driver-boot";
 
 /// The ID of this boot, where the kernel tells one.
-fn boot_id() -> Option<String> {
-    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-    Some(text.trim().to_owned())
+pub(crate) fn boot_id() -> Option<&'static str> {
+    static BOOT: OnceLock<Option<String>> = OnceLock::new();
+    let boot = BOOT.get_or_init(|| {
+        let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+        Some(text.trim().to_owned())
+    });
+    boot.as_deref()
 }
 
 pub(crate) fn differs(index: &Index, key: &str) -> Result<bool, StoreError> {
@@ -31,7 +36,8 @@ pub(crate) fn differs(index: &Index, key: &str) -> Result<bool, StoreError> {
             |row| row.get::<_, String>(0),
         )
     };
-    Ok(index.read::<_, StoreError>("read boot ID", read)? != Some(boot))
+    let noted = index.read::<_, StoreError>("read boot ID", read)?;
+    Ok(noted.as_deref() != Some(boot))
 }
 
 /// Takes note of this boot under `key`.

@@ -3,6 +3,7 @@
 use std::fs;
 use std::process::{Command, Stdio};
 
+use lith_store::{LayerId, OpenOptions, Store};
 use serde_json::{Value, json};
 
 use crate::archive::{Image, docker_archive, layer, sha256};
@@ -397,4 +398,27 @@ fn who_holds_a_layer_is_listed_while_it_does() {
             .count()
             <= 1
     );
+}
+
+/// Nothing is left to wait for after `--sync`, wherever it stands.
+#[test]
+fn sync_waits_for_the_files_of_all_layers() {
+    if !is_root("sync_waits_for_the_files_of_all_layers") {
+        return;
+    }
+    for driver in ["overlay", "vfs"] {
+        let lith = Lith::new(driver);
+        let archive = lith.path("images.tar");
+        fs::write(&archive, docker_archive(&image(&["a", "b"], &["one:1"]))).unwrap();
+        let archive = archive.to_str().unwrap();
+        lith.ok(["load", "--sync", "-q", "-i", archive]);
+        let store = Store::open(&lith.root(), &OpenOptions::default()).unwrap();
+        assert_eq!(store.layers().unwrap().len(), 2);
+        assert!(!store.has_unsynced_layers().unwrap());
+        let ids: Vec<LayerId> = store.layers().unwrap().iter().map(|l| l.id).collect();
+        store.mark_unsynced(&ids).unwrap();
+        assert_eq!(store.unsynced_layers().unwrap().len(), 2);
+        lith.ok(["--sync", "images"]);
+        assert!(!store.has_unsynced_layers().unwrap());
+    }
 }

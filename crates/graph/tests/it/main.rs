@@ -4,6 +4,7 @@
 
 mod chain;
 mod concurrency;
+mod crashed;
 mod create;
 mod delete;
 mod failures;

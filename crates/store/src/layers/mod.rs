@@ -8,6 +8,7 @@ pub(crate) mod publish_all;
 mod query;
 pub(crate) mod remove;
 pub(crate) mod revise;
+mod synced;
 pub(crate) mod table;
 
 use std::path::Path;
@@ -58,6 +59,9 @@ pub struct LayerRecord {
     /// Whether its tree is known to be on disk. In the file: as it was when published; the
     /// index knows better.
     pub synced: bool,
+    /// The kernel's ID of the boot in which it was published, where the kernel tells one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<String>,
     /// Further facts for whoever uses the store; kept as they are.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
@@ -78,6 +82,7 @@ impl LayerRecord {
             has_record: false,
             created: crate::time::now(),
             synced: false,
+            boot: crate::boot::boot_id().map(str::to_owned),
             extra: Map::new(),
         }
     }
@@ -86,6 +91,13 @@ impl LayerRecord {
     /// is known.
     pub fn stands_on(&self, cache: Option<&str>) -> bool {
         self.parent_cache.is_none() || self.parent_cache.as_deref() == cache
+    }
+
+    /// Whether files of its tree may be lost: nobody knows it to be on disk, and the machine may
+    /// have gone down since it was published.
+    pub fn is_doubtful(&self) -> bool {
+        let boot = crate::boot::boot_id();
+        !self.synced && (boot.is_none() || self.boot.as_deref() != boot)
     }
 
     /// The name of the file that describes a layer, in its folder.

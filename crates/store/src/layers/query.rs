@@ -114,31 +114,6 @@ impl Store {
         Ok(order)
     }
 
-    /// Returns the layers whose tree is not known to be on disk.
-    ///
-    /// # Errors
-    /// The index's.
-    pub fn unsynced_layers(&self) -> Result<Vec<LayerId>, StoreError> {
-        let sql = "SELECT id FROM layers WHERE synced = 0 ORDER BY num";
-        self.index().read("list layers", |view| {
-            view.all("list layers", sql, [], |row| column(row, 0))
-        })
-    }
-
-    /// Takes note that the trees of these layers are on disk.
-    ///
-    /// # Errors
-    /// The index's.
-    pub fn mark_synced(&self, ids: &[LayerId]) -> Result<(), StoreError> {
-        self.index().write("mark layers as synced", |view| {
-            for id in ids {
-                let sql = "UPDATE layers SET synced = 1 WHERE id = ?1";
-                view.execute("mark layer as synced", sql, [id.hex()])?;
-            }
-            Ok(())
-        })
-    }
-
     /// Whether the folder of a layer has the mark that keeps it; the folder is the truth.
     pub(crate) fn has_keep_mark(&self, id: &LayerId) -> bool {
         self.root().layer(id).join(KEEP).symlink_metadata().is_ok()

@@ -191,10 +191,62 @@ fn unclaimed_layers() {
         store.unclaimed_layers().unwrap(),
         [layer_id("b"), layer_id("d")]
     );
-    assert_eq!(store.unsynced_layers().unwrap().len(), 4);
-    store.mark_synced(&[layer_id("a")]).unwrap();
-    assert!(store.layer(&layer_id("a")).unwrap().unwrap().synced);
-    assert_eq!(store.unsynced_layers().unwrap().len(), 3);
+}
+
+/// What was published since the boot waits for a sync; what is of another boot is in doubt.
+#[test]
+fn trees_are_marked_and_doubted() {
+    let fixture = fixture();
+    let store = fixture.open();
+    let session = store.begin().unwrap();
+    for layer in ["a", "b", "c"] {
+        add_layer(&store, &session, layer, None).unwrap();
+    }
+    session.end().unwrap();
+    let unsynced = store.unsynced_layers().unwrap();
+    assert_eq!(unsynced.len(), 3);
+    assert!(!store.has_doubtful_layers().unwrap());
+    store.mark_synced(&unsynced[..1]).unwrap();
+    let a = store.layer(&layer_id("a")).unwrap().unwrap();
+    assert!(a.synced && !a.is_doubtful());
+    // Another tree than the one that was waited for.
+    let other = (layer_id("b"), "other".to_owned());
+    store.mark_synced(&[other]).unwrap();
+    assert!(!store.layer(&layer_id("b")).unwrap().unwrap().synced);
+    assert_eq!(store.unsynced_layers().unwrap(), unsynced[1..]);
+    store.keep_layer(&layer_id("b")).unwrap();
+    drop(store);
+
+    // A boot ago.
+    let file = fixture.path.join("layers").join(layer_id("b").hex());
+    let file = file.join(LayerRecord::FILE);
+    let mut layer: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    layer["boot"] = "another".into();
+    std::fs::write(&file, layer.to_string()).unwrap();
+    std::fs::remove_file(fixture.path.join("lith.db")).unwrap();
+    let store = fixture.open();
+    assert!(store.has_doubtful_layers().unwrap());
+    let doubtful = |layer| {
+        store
+            .layer(&layer_id(layer))
+            .unwrap()
+            .unwrap()
+            .is_doubtful()
+    };
+    assert!(doubtful("b") && !doubtful("a") && !doubtful("c"));
+    assert_eq!(store.unsynced_layers().unwrap().len(), 2);
+    assert!(store.has_unsynced_layers().unwrap());
+    let all = store.layers().unwrap();
+    let all: Vec<_> = all
+        .into_iter()
+        .map(|layer| (layer.id, layer.cache))
+        .collect();
+    store.mark_synced(&all).unwrap();
+    assert!(!store.has_doubtful_layers().unwrap());
+    assert!(!store.has_unsynced_layers().unwrap());
+    store.mark_unsynced(&[layer_id("b")]).unwrap();
+    assert!(store.has_doubtful_layers().unwrap() && doubtful("b"));
 }
 
 /// Held by two sessions: held until the last lets go, however it does.
