@@ -47,6 +47,17 @@ impl Mounted {
         Mounted::mount(&["-t", "ext4", "-o", "loop"], &image, target)
     }
 
+    /// Loses what is not on the disk, as when the power fails, and mounts what is left. Only for an ext4
+    /// that was made here.
+    pub(crate) fn fail_power(self) -> Result<Mounted> {
+        let mut shutdown = Command::new("xfs_io");
+        process::run(shutdown.args(["-x", "-c", "shutdown"]).arg(&self.target))?.ok()?;
+        let target = self.target.clone();
+        drop(self);
+        let image = target.with_extension("ext4");
+        Mounted::mount(&["-t", "ext4", "-o", "loop"], &image, &target)
+    }
+
     /// `source` once more at `target`, where nothing can be written.
     pub(crate) fn read_only(source: &Path, target: &Path) -> Result<Mounted> {
         let mounted = Mounted::mount(&["--bind"], source, target)?;

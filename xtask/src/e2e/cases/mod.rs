@@ -8,6 +8,7 @@ mod input;
 pub(crate) mod machine;
 mod names;
 mod peers;
+mod power;
 mod roundtrip;
 mod steps;
 mod stream;
@@ -67,6 +68,7 @@ pub(crate) fn all() -> Vec<Case> {
         peers::add(&mut cases, driver);
         failure::add(&mut cases, driver);
         crash::add(&mut cases, driver);
+        power::add(&mut cases, driver);
         graph::add(&mut cases, driver);
         machine::add(&mut cases, driver);
         user::add(&mut cases, driver);
