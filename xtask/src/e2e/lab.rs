@@ -7,7 +7,7 @@ use std::hash::Hash;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use tempfile::TempDir;
 
 use super::cases::machine::MachineRun;
@@ -17,8 +17,10 @@ use super::peers::{Docker, Podman, Reference, Settings};
 use super::report::{Stop, skip};
 use crate::lith::{Driver, Lith};
 
-/// Size of the work folder's own file system; its file is sparse.
+/// Size of the work folder's own file system, where that much is free; its file is sparse.
 const ROOM: u64 = 32 << 30;
+/// With less than this the images alone might fill it.
+const LEAST_ROOM: u64 = 4 << 30;
 
 /// Something that is made when it is first asked for; a failure is kept, too.
 pub(crate) struct Once<T>(OnceCell<Result<T, Stop>>);
@@ -252,7 +254,8 @@ impl Lab {
     }
 }
 
-/// A fresh file system on `work`, where this user may mount one and there is room for it.
+/// A fresh file system on `work`, where this user may mount one and there is room for it; without
+/// one the run goes on, and says so.
 ///
 /// Cases make and remove hundreds of thousands of files. On a large file system in use (an
 /// ext4 without journal, above all, which searches past every inode freed of late) that can take
@@ -260,13 +263,25 @@ impl Lab {
 fn disk(work: &Path) -> Result<Option<Mounted>> {
     let there = rustix::fs::statvfs(work).with_context(|| format!("{}", work.display()))?;
     let free = there.f_bavail.saturating_mul(there.f_frsize);
-    if free < ROOM || !rustix::process::geteuid().is_root() {
-        return Ok(None);
-    }
-    match Mounted::roomy_ext4(work, ROOM) {
+    let made = if !rustix::process::geteuid().is_root() {
+        Err(anyhow!("only root can mount one"))
+    } else if free < LEAST_ROOM {
+        let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
+        let (free, least) = (gib(free), gib(LEAST_ROOM));
+        Err(anyhow!("{free:.1} GiB are free, it needs {least}"))
+    } else {
+        // Its file grows as it is filled. That must not fill the disk below: what is written here would
+        // be lost then, where a full file system says that it is full.
+        Mounted::roomy_ext4(work, ROOM.min(free / 8 * 7))
+    };
+    match made {
         Ok(disk) => Ok(Some(disk)),
         Err(error) => {
-            eprintln!("note: working without a file system of its own: {error:#}");
+            eprintln!(
+                "warning: {} gets no file system of its own, which can make this run many times as \
+                 long: {error:#}",
+                work.display()
+            );
             fs::remove_file(image(work)).ok();
             Ok(None)
         }
