@@ -8,26 +8,25 @@ use anyhow::{Context, bail};
 use lith_archive::{CopiedImage, CopyOptions, LoadOptions, Location, SaveOptions};
 use lith_graph::{Graph, Observer};
 
-use crate::args::{CopyArgs, Global};
+use super::Open;
+use crate::args::CopyArgs;
 use crate::dest::{Dest, Place};
+use crate::input;
 use crate::output::progress::Progress;
 use crate::output::{self, text};
-use crate::{input, root};
 
-pub(super) fn run(global: &Global, args: &CopyArgs) -> anyhow::Result<()> {
+pub(super) fn run(open: Open<'_, '_>, args: &CopyArgs, quiet: bool) -> anyhow::Result<()> {
     let dest = Dest::parse(&args.dest, args.format).context("DEST")?;
     if args.json && dest.place == Place::Standard {
         bail!("standard output cannot take both the copy and --json: write to a file");
     }
-    let progress = Progress::new(global.quiet);
+    let progress = Progress::new(quiet);
     let images = match (Location::parse(&args.source)?, &dest.place) {
         (Location::Store { .. }, Place::Store) => {
             bail!("source and destination are one store: `lith tag` gives an image another name")
         }
-        (Location::Store { name }, _) => {
-            from_store(&root::open(global)?, &name, &dest, args, &progress)
-        }
-        (_, Place::Store) => into_store(global, &dest, args, &progress),
+        (Location::Store { name }, _) => from_store(open()?, &name, &dest, args, &progress),
+        (_, Place::Store) => into_store(open, &dest, args, &progress),
         (source, _) => {
             refuse_same(&source, &dest)?;
             between(&dest, args, &progress)
@@ -111,7 +110,7 @@ fn from_store(
 
 /// Does what `lith load` does.
 fn into_store(
-    global: &Global,
+    open: Open<'_, '_>,
     dest: &Dest,
     args: &CopyArgs,
     observer: &dyn Observer,
@@ -126,8 +125,7 @@ fn into_store(
     options.all_platforms = args.all_platforms;
     options.name.clone_from(&dest.name);
     options.tags = super::new_names(&args.tag).context("--tag")?;
-    let graph = root::open(global)?;
-    let report = lith_archive::load(&graph, source, &options, observer)
+    let report = lith_archive::load(open()?, source, &options, observer)
         .with_context(|| format!("cannot copy {name}"))?;
     Ok(report.images.into_iter().map(CopiedImage::from).collect())
 }

@@ -68,11 +68,10 @@ fn sync(graph: &Graph, wait: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// `open` opens the store, for commands that need it.
-fn dispatch<'g>(
-    cli: &Cli,
-    open: &dyn Fn() -> anyhow::Result<&'g Graph>,
-) -> anyhow::Result<ExitCode> {
+/// What opens the store, for commands that need it.
+type Open<'o, 'g> = &'o dyn Fn() -> anyhow::Result<&'g Graph>;
+
+fn dispatch(cli: &Cli, open: Open<'_, '_>) -> anyhow::Result<ExitCode> {
     let global = &cli.global;
     let done = match &cli.command {
         Command::Mount(args) if !args.command.is_empty() => {
@@ -85,7 +84,7 @@ fn dispatch<'g>(
         Command::Load(args) if args.list => load::list(args, global.quiet),
         Command::Load(args) => load::run(open()?, args, global.quiet),
         Command::Save(args) => save::run(open()?, args, global.quiet),
-        Command::Copy(args) => copy::run(global, args),
+        Command::Copy(args) => copy::run(open, args, global.quiet),
         Command::Images(args) => images::run(open()?, args, global.quiet),
         Command::Inspect(args) => inspect::run(open()?, args),
         Command::History(args) => history::run(open()?, args),

@@ -420,5 +420,10 @@ fn sync_waits_for_the_files_of_all_layers() {
         assert_eq!(store.unsynced_layers().unwrap().len(), 2);
         lith.ok(["--sync", "images"]);
         assert!(!store.has_unsynced_layers().unwrap());
+        let other = lith.path("other.tar");
+        fs::write(&other, docker_archive(&image(&["c"], &["two:1"]))).unwrap();
+        lith.ok(["copy", "--sync", other.to_str().unwrap(), "store:two:2"]);
+        assert_eq!(store.layers().unwrap().len(), 3);
+        assert!(!store.has_unsynced_layers().unwrap());
     }
 }
