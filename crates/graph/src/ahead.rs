@@ -19,13 +19,16 @@ use std::thread;
 
 use bytes::Bytes;
 
-use crate::buffers::CHUNK;
 use crate::hashed::Hashed;
 use alone::Alone;
 use threads::Threads;
 
+/// Bytes that travel together. What waits has to last while a thread gets no processor, and where
+/// there are two for four threads and all else, that is some milliseconds.
+pub(crate) const CHUNK: usize = 512 << 10;
+
 /// More readers than this only wait for the one that hashes.
-const MOST_READERS: usize = 4;
+const MOST_READERS: usize = 3;
 
 /// Reads runs, parts of a stream; several do so side by side.
 pub(crate) trait RunSource<R>: Read + Send + 'static {

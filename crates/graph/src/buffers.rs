@@ -5,15 +5,20 @@ use std::io::{self, ErrorKind, Read};
 
 use bytes::{Bytes, BytesMut};
 
-/// The most bytes of a chunk.
-pub(crate) const CHUNK: usize = 256 << 10;
-
 /// Chunks whose memory is used again when nobody holds them any more: memory that is new to the
 /// process costs more than reading into it.
-#[derive(Default)]
-pub(crate) struct Buffers(VecDeque<Bytes>);
+pub(crate) struct Buffers {
+    size: usize,
+    used: VecDeque<Bytes>,
+}
 
 impl Buffers {
+    /// For chunks of `size` bytes at most.
+    pub(crate) fn new(size: usize) -> Self {
+        let used = VecDeque::new();
+        Self { size, used }
+    }
+
     /// Reads until a chunk is full or the source ends, which is true then. What was read before an
     /// error comes with it.
     pub(crate) fn read(&mut self, source: &mut impl Read) -> (Bytes, io::Result<bool>) {
@@ -21,25 +26,25 @@ impl Buffers {
         let (length, ended) = fill(source, &mut buffer);
         buffer.truncate(length);
         let chunk = buffer.freeze();
-        self.0.push_back(chunk.clone());
+        self.used.push_back(chunk.clone());
         (chunk, ended)
     }
 
     /// Room for a chunk.
     fn free(&mut self) -> BytesMut {
-        for _ in 0..self.0.len() {
-            let Some(chunk) = self.0.pop_front() else {
+        for _ in 0..self.used.len() {
+            let Some(chunk) = self.used.pop_front() else {
                 break;
             };
             match chunk.try_into_mut() {
                 Ok(mut buffer) => {
-                    buffer.resize(CHUNK, 0);
+                    buffer.resize(self.size, 0);
                     return buffer;
                 }
-                Err(chunk) => self.0.push_back(chunk),
+                Err(chunk) => self.used.push_back(chunk),
             }
         }
-        BytesMut::zeroed(CHUNK)
+        BytesMut::zeroed(self.size)
     }
 }
 
@@ -60,9 +65,11 @@ fn fill(source: &mut impl Read, buffer: &mut [u8]) -> (usize, io::Result<bool>) 
 mod tests {
     use super::*;
 
+    const CHUNK: usize = 1000;
+
     #[test]
     fn memory_is_used_again_when_nobody_holds_it() {
-        let mut buffers = Buffers::default();
+        let mut buffers = Buffers::new(CHUNK);
         let (held, ended) = buffers.read(&mut &[1; 10][..]);
         assert!(ended.unwrap());
         let (next, ended) = buffers.read(&mut &[2; CHUNK + 1][..]);

@@ -15,8 +15,11 @@ use std::thread;
 use bytes::Bytes;
 use lith_tarsplit::Pieces;
 
-use crate::buffers::{Buffers, CHUNK};
+use crate::buffers::Buffers;
 use crate::hashed::Hashed;
+
+/// Bytes that travel together.
+const CHUNK: usize = 256 << 10;
 
 /// Chunks that may wait in one channel.
 const WAITING: usize = 8;
@@ -173,7 +176,7 @@ impl Outlets {
     }
 
     fn send(&self, mut source: impl Read) -> io::Result<bool> {
-        let mut buffers = Buffers::default();
+        let mut buffers = Buffers::new(CHUNK);
         loop {
             let (chunk, read) = buffers.read(&mut source);
             let last = read?;

@@ -10,8 +10,7 @@ use lith_drivers::{CacheId, LayerFiles, TreeFiles};
 use lith_store::{DiffId, LayerId, LayerRecord, RetainError, Session};
 use lith_tarsplit::{FileEntry, FileGetter, Run, RunReader, Runs};
 
-use crate::ahead::{self, Ahead, RunSource, Whole};
-use crate::buffers::CHUNK;
+use crate::ahead::{self, Ahead, CHUNK, RunSource, Whole};
 use crate::{Damage, Graph, GraphError};
 use crate::{damage, record};
 

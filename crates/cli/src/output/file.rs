@@ -30,6 +30,9 @@ pub(crate) enum Draft {
 /// What the file systems take.
 const LONGEST_NAME: usize = 255;
 
+/// The most that the kernel gives an ordinary user's pipe.
+const PIPE: usize = 1 << 20;
+
 /// The mode of a new output, before the user's mask.
 const MODE: u32 = 0o666;
 
@@ -51,7 +54,7 @@ pub(crate) fn open_with(name: &OsStr, mode: u32) -> anyhow::Result<OutputFile> {
             .as_fd()
             .try_clone_to_owned()
             .context("cannot open standard output")?;
-        return Ok(OutputFile::Direct(out.into()));
+        return Ok(direct(out.into()));
     }
     let name = Path::new(name);
     if name
@@ -66,10 +69,17 @@ pub(crate) fn open_with(name: &OsStr, mode: u32) -> anyhow::Result<OutputFile> {
         Some(there) if !there.is_file() => {
             let file = File::options().write(true).open(name);
             let file = file.with_context(|| format!("cannot open {}", name.display()))?;
-            Ok(OutputFile::Direct(file))
+            Ok(direct(file))
         }
         _ => beside(name, there.as_ref(), mode),
     }
+}
+
+/// What is written as it comes. A pipe gets more room, so that whoever reads it need not be waited
+/// for so often; one that cannot have it is as good.
+fn direct(file: File) -> OutputFile {
+    let _ = rustix::pipe::fcntl_setpipe_size(&file, PIPE);
+    OutputFile::Direct(file)
 }
 
 /// Starts a regular file. One that replaces another gets its mode.
@@ -207,6 +217,15 @@ impl Write for OutputFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pipe_gets_more_room() {
+        let (reader, writer) = rustix::pipe::pipe().unwrap();
+        let before = rustix::pipe::fcntl_getpipe_size(&reader).unwrap();
+        let out = direct(writer.into());
+        assert!(rustix::pipe::fcntl_getpipe_size(&reader).unwrap() > before);
+        drop((out, reader));
+    }
 
     #[test]
     fn a_file_appears_only_when_it_is_whole() {

@@ -4,7 +4,7 @@ use std::io;
 
 use bytes::Bytes;
 
-use super::RunSource;
+use super::{CHUNK, RunSource};
 use crate::buffers::Buffers;
 use crate::hashed::{Hashed, Hashing};
 
@@ -31,7 +31,7 @@ impl Alone {
         let chunks = Chunks {
             runs,
             reader,
-            buffers: Buffers::default(),
+            buffers: Buffers::new(CHUNK),
             inside: false,
             failed: None,
         };

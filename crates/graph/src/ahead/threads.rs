@@ -7,15 +7,15 @@ use std::thread::{self, JoinHandle};
 
 use bytes::Bytes;
 
-use super::RunSource;
+use super::{CHUNK, RunSource};
 use crate::buffers::Buffers;
 use crate::hashed::Hashed;
 
 /// Chunks of one reader that may wait for their turn.
-const AHEAD: usize = 6;
+const AHEAD: usize = 4;
 
 /// Chunks that may wait to be hashed.
-const TO_HASH: usize = 8;
+const TO_HASH: usize = 6;
 
 /// What a reader has read: some bytes, whether the run ends behind them, or why nothing comes.
 type Piece = (Bytes, io::Result<bool>);
@@ -146,7 +146,7 @@ fn read_runs<C: Iterator>(
     mut reader: impl RunSource<C::Item>,
     to_lane: &SyncSender<Piece>,
 ) {
-    let mut buffers = Buffers::default();
+    let mut buffers = Buffers::new(CHUNK);
     while let Some(run) = take_run(number, runs) {
         reader.begin(run);
         let mut last = false;
