@@ -24,7 +24,7 @@ struct Row {
 }
 
 pub(super) fn run(graph: &Graph, args: &DiffArgs) -> anyhow::Result<ExitCode> {
-    let platform = args.platform.as_ref();
+    let platform = args.of.platform.as_ref();
     let first = side::find(graph, &args.first, platform)?;
     let second = args.second.as_ref();
     let second = second.map(|second| side::find(graph, second, platform));
@@ -67,7 +67,7 @@ pub(super) fn run(graph: &Graph, args: &DiffArgs) -> anyhow::Result<ExitCode> {
 
 /// Writes the whole tree as one tar.
 pub(super) fn export(graph: &Graph, args: &ExportArgs) -> anyhow::Result<()> {
-    let side = side::find(graph, &args.image, args.platform.as_ref())?;
+    let side = side::find(graph, &args.image, args.of.platform.as_ref())?;
     let mut out = file::open(&args.output)?;
     match side.tree(graph)? {
         Some(tree) => {

@@ -39,7 +39,7 @@ struct Step {
 }
 
 pub(super) fn run(graph: &Graph, args: &HistoryArgs) -> anyhow::Result<()> {
-    let id = super::resolve_for(graph, &args.image, args.platform.as_ref())?;
+    let id = super::resolve_for(graph, &args.image, args.of.platform.as_ref())?;
     let image = graph
         .store()
         .image(&id)?

@@ -74,7 +74,7 @@ pub(super) fn run(graph: &Graph, args: &InspectArgs) -> anyhow::Result<()> {
         .images
         .iter()
         .map(|name| {
-            let id = super::resolve_for(graph, name, args.platform.as_ref())?;
+            let id = super::resolve_for(graph, name, args.of.platform.as_ref())?;
             document(graph, &id)
         })
         .collect::<anyhow::Result<Vec<Document>>>()?;

@@ -59,7 +59,7 @@ fn find(graph: &Graph, args: &LayersArgs) -> anyhow::Result<Vec<LayerRecord>> {
     };
     let mut seen = BTreeSet::new();
     let mut layers = Vec::new();
-    for id in images(graph, image, args.platform.as_ref())? {
+    for id in images(graph, image, args.of.platform.as_ref())? {
         for layer in store.layers_of_image(&id)? {
             if seen.insert(layer) {
                 let found = store.layer(&layer)?;

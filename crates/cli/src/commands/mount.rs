@@ -49,7 +49,7 @@ struct Mounted {
 }
 
 fn mount_image(graph: &Graph, args: &MountArgs) -> anyhow::Result<Mounted> {
-    let image = super::resolve_for(graph, &args.image, args.platform.as_ref())?;
+    let image = super::resolve_for(graph, &args.image, args.of.platform.as_ref())?;
     let selection = lith_archive::select(graph, &[image.to_string()])?;
     let mut layers = selection
         .images()

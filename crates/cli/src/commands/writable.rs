@@ -65,7 +65,7 @@ pub(super) struct Written {
 
 /// Mounts the writable layer of the ID that is asked for, or a new one over the image.
 pub(super) fn mount(graph: &Graph, args: &MountArgs) -> anyhow::Result<Written> {
-    let (wanted, platform) = (args.image.as_str(), args.platform.as_ref());
+    let (wanted, platform) = (args.image.as_str(), args.of.platform.as_ref());
     let (id, new) = match find(graph, wanted)? {
         Some(id) => (id, false),
         None => {
