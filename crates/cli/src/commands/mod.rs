@@ -5,6 +5,7 @@ mod copy;
 mod diff;
 mod driver;
 mod events;
+mod held;
 mod history;
 mod images;
 mod info;

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use lith_archive::{MountedImage, Selection};
+use lith_archive::MountedImage;
 use lith_drivers::{CacheId, Mount};
 use lith_graph::{Graph, Swept};
 use lith_store::{EventKind, ImageId, LayerId, Ownership};
 use serde::Serialize;
 
+use super::held::Held;
 use super::{inside, writable};
 use crate::args::{JsonArgs, MountArgs, UmountArgs};
 use crate::namespace;
@@ -45,17 +46,13 @@ struct Mounted {
     image: ImageId,
     top: LayerId,
     /// Holds the layers, as the kernel's table does for whoever can see it.
-    _held: Selection,
+    _held: Held,
 }
 
 fn mount_image(graph: &Graph, args: &MountArgs) -> anyhow::Result<Mounted> {
     let image = super::resolve_for(graph, &args.image, args.of.platform.as_ref())?;
-    let selection = lith_archive::select(graph, &[image.to_string()])?;
-    let mut layers = selection
-        .images()
-        .iter()
-        .flat_map(|image| &image.record.layers);
-    let Some(top) = layers.next_back().copied() else {
+    let held = Held::new(graph, &image)?;
+    let Some(top) = held.top else {
         bail!(
             "{} has no layers, so there is nothing to mount",
             text::escape(&args.image)
@@ -79,7 +76,7 @@ fn mount_image(graph: &Graph, args: &MountArgs) -> anyhow::Result<Mounted> {
         mount,
         image,
         top,
-        _held: selection,
+        _held: held,
     })
 }
 

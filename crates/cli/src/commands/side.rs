@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use lith_archive::oci::Platform;
-use lith_archive::{LoadOptions, LoadedImage, Location, Selection};
+use lith_archive::{LoadOptions, LoadedImage, Location};
 use lith_drivers::{CacheId, LayerTree};
 use lith_graph::Graph;
-use lith_store::{ImageId, LayerId, OpenOptions, Session};
+use lith_store::{OpenOptions, Session};
 
+use super::held::Held;
 use super::writable;
 use crate::input;
 use crate::output::progress::Progress;
@@ -20,14 +21,6 @@ pub(super) enum Side {
     Writable(CacheId),
     Image(Held),
     Archive(Unpacked),
-}
-
-/// An image of a store.
-pub(super) struct Held {
-    /// None of an image without layers.
-    top: Option<LayerId>,
-    /// Nobody removes it meanwhile.
-    _selection: Selection,
 }
 
 /// An image of an archive, in a store of its own that goes with it.
@@ -48,7 +41,7 @@ pub(super) fn find(
             return Ok(Side::Writable(id));
         }
         if let Some(image) = mount.image {
-            return Ok(Side::Image(hold(graph, &image)?));
+            return Ok(Side::Image(Held::new(graph, &image)?));
         }
     }
     if let Some(id) = writable::find(graph, wanted)? {
@@ -57,25 +50,11 @@ pub(super) fn find(
     match super::resolve(graph, wanted) {
         Ok(found) => {
             let image = lith_archive::pick(graph.store(), &found, platform)?;
-            Ok(Side::Image(hold(graph, &image)?))
+            Ok(Side::Image(Held::new(graph, &image)?))
         }
         Err(_) if is_source(wanted) => Ok(Side::Archive(unpack(graph, wanted, platform)?)),
         Err(error) => Err(error),
     }
-}
-
-fn hold(graph: &Graph, image: &ImageId) -> anyhow::Result<Held> {
-    let selection = lith_archive::select(graph, &[image.to_string()])?;
-    let mut layers = selection
-        .images()
-        .iter()
-        .flat_map(|image| &image.record.layers);
-    let top = layers.next_back().copied();
-    drop(layers);
-    Ok(Held {
-        top,
-        _selection: selection,
-    })
 }
 
 /// True for a path where something is, and for a source with its prefix.
@@ -115,7 +94,7 @@ fn unpack(graph: &Graph, source: &str, platform: Option<&Platform>) -> anyhow::R
     let [image] = &report.images[..] else {
         bail!("{name} holds several images: {}", several(&report.images));
     };
-    unpacked.image = Some(hold(own, &image.id)?);
+    unpacked.image = Some(Held::new(own, &image.id)?);
     Ok(unpacked)
 }
 
