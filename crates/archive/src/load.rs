@@ -49,8 +49,7 @@ pub struct LoadOptions {
     /// Leaves names alone that point to other images already.
     pub no_clobber: bool,
     /// Reads layers that the store has, too, where they are kept and in the source. What is damaged in
-    /// the store is made anew, what is damaged in the source refused. Files of lower layers that vfs
-    /// has copies of are compared where they came from.
+    /// the store is made anew, what is damaged in the source refused.
     pub verify: bool,
 }
 

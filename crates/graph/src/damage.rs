@@ -4,7 +4,7 @@
 use std::error::Error;
 use std::io;
 
-use lith_store::{LayerId, LayerRecord, Session};
+use lith_store::{LayerId, LayerRecord, Session, StoreError};
 use rustix::io::Errno;
 
 use crate::{Graph, GraphError, record};
@@ -28,6 +28,14 @@ impl Graph {
         let note = self.store().root().layer(id).join(NOTE);
         note.symlink_metadata().is_ok()
     }
+
+    /// Takes note of what is wrong with a layer, for whoever does not hold it.
+    pub(crate) fn note_damage(&self, layer: &LayerId, reason: &str) {
+        match self.store().begin_small() {
+            Ok(session) => set(&session, layer, reason),
+            Err(error) => unset(layer, &error),
+        }
+    }
 }
 
 /// Takes note that a layer is damaged, where `error` says so. Failing must not hide the error.
@@ -35,13 +43,19 @@ pub(crate) fn note(session: &Session, layer: &LayerId, error: &(dyn Error + 'sta
     if !lasts(error) {
         return;
     }
-    let reason = format!("{}\n", crate::stream::chain(error));
-    let noted = session
-        .store()
-        .set_layer_file(session, layer, NOTE, reason.as_bytes());
-    if let Err(error) = noted {
-        tracing::warn!(%layer, %error, "cannot take note of damage");
+    set(session, layer, &crate::stream::chain(error));
+}
+
+fn set(session: &Session, layer: &LayerId, reason: &str) {
+    let reason = format!("{reason}\n");
+    let store = session.store();
+    if let Err(error) = store.set_layer_file(session, layer, NOTE, reason.as_bytes()) {
+        unset(layer, &error);
     }
+}
+
+fn unset(layer: &LayerId, error: &StoreError) {
+    tracing::warn!(%layer, %error, "cannot take note of damage");
 }
 
 /// Whether an error is there to stay: what the system refuses for want of memory or descriptors,

@@ -36,9 +36,9 @@ impl Graph {
         // Before the sync begins: what is listed has its tree in place.
         let mut unsynced = self.store().unsynced_layers()?;
         if let Err(error) = sync() {
-            let reason = format!("its files may not be on the disk: {}\n", chain(&error));
+            let reason = format!("its files may not be on the disk: {}", chain(&error));
             for (layer, _) in &unsynced {
-                self.note_unwritten(layer, &reason);
+                self.note_damage(layer, &reason);
             }
             return Err(error.into());
         }
@@ -68,18 +68,6 @@ impl Graph {
             return self.sync_layers();
         }
         Ok(0)
-    }
-
-    /// Takes note of a tree that may not be what it seems to be while the page cache shows it. Failing
-    /// must not hide why.
-    fn note_unwritten(&self, layer: &LayerId, reason: &str) {
-        let noted = self.store().begin_small().and_then(|session| {
-            let store = self.store();
-            store.set_layer_file(&session, layer, NOTE, reason.as_bytes())
-        });
-        if let Err(error) = noted {
-            tracing::warn!(%layer, %error, "cannot take note of damage");
-        }
     }
 
     /// What is noted of the damage of a layer.
