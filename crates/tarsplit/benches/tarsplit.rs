@@ -1,7 +1,7 @@
 //! What the bytes and the entries of a layer cost without a disk: `cargo bench -p lith-tarsplit`.
 //!
-//! Two layers in memory: one of large files, where bytes count, and one of small files, where
-//! entries do. Each is split and put together again with both forms of the record.
+//! Three layers in memory: one of large files, where bytes count, one of small files, where
+//! entries do, and 1 GB of such files as a Node application has. Each is split and put together again with both forms of the record.
 #![allow(missing_docs, clippy::unwrap_used, reason = "a program for people")]
 
 use std::hint::black_box;
@@ -119,6 +119,7 @@ fn layers(criterion: &mut Criterion) {
         .measurement_time(std::time::Duration::from_secs(3));
     Layer::new("256 MiB in large files", 16, 16 << 20).measure(&mut group);
     Layer::new("40,000 small files", 40_000, 700).measure(&mut group);
+    Layer::new("1 GB in files of 5 kB", 160_000, 5_000).measure(&mut group);
     group.finish();
 }
 
