@@ -25,7 +25,7 @@ pub(crate) fn open(source: &OsStr) -> anyhow::Result<(String, Input)> {
                 return Ok((name, Input::File(path)));
             }
             let stream = fs::File::open(&path).with_context(|| format!("cannot open {name}"))?;
-            Ok((name, Input::Stream(Box::new(Waiting(stream)))))
+            Ok((name, Input::Stream(Box::new(Waiting::new(stream)))))
         }
         location => {
             let input = Input::at(location, &root::defaults())
@@ -44,5 +44,5 @@ fn standard() -> anyhow::Result<Input> {
         .as_fd()
         .try_clone_to_owned()
         .context("cannot open standard input")?;
-    Ok(Input::Stream(Box::new(Waiting(stdin.into()))))
+    Ok(Input::Stream(Box::new(Waiting::new(stdin.into()))))
 }

@@ -20,6 +20,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
+use crate::pipe;
+
 /// How long the work may take to undo itself.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -99,7 +101,14 @@ fn give_up(signal: i32) {
 }
 
 /// Standard input, a fifo or a socket that stops waiting when a signal comes.
-pub(crate) struct Waiting(pub(crate) File);
+pub(crate) struct Waiting(File);
+
+impl Waiting {
+    pub(crate) fn new(file: File) -> Self {
+        pipe::widen(&file);
+        Self(file)
+    }
+}
 
 /// How long a read waits before it looks for a signal.
 const LOOK: Timespec = Timespec {

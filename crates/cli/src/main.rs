@@ -9,6 +9,7 @@
 //! | `commands` | one file for each command |
 //! | `output` | tables, JSON, progress, errors, files |
 //! | `input`, `dest` | what a SOURCE and a DEST stand for |
+//! | `pipe` | how much room pipes have |
 //! | `interrupt` | what SIGINT and SIGTERM do |
 //! | `namespace` | what an ordinary user's commands run in |
 
@@ -19,6 +20,7 @@ mod input;
 mod interrupt;
 mod namespace;
 mod output;
+mod pipe;
 mod root;
 
 use std::process::ExitCode;

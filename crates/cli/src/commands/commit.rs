@@ -65,7 +65,9 @@ pub(super) fn import(graph: &Graph, args: &ImportArgs, quiet: bool) -> anyhow::R
             bail!("a tar is not read from a terminal: name a file, or pipe one in");
         }
         let stdin = stdin.as_fd().try_clone_to_owned();
-        Box::new(Waiting(stdin.context("cannot open standard input")?.into()))
+        Box::new(Waiting::new(
+            stdin.context("cannot open standard input")?.into(),
+        ))
     } else {
         let file = File::open(&args.input).with_context(|| format!("cannot open {name}"))?;
         if file.metadata().is_ok_and(|found| found.is_dir()) {

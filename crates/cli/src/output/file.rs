@@ -11,6 +11,8 @@ use anyhow::{Context, bail};
 use rustix::fs::{AtFlags, CWD, OFlags, linkat};
 use tempfile::NamedTempFile;
 
+use crate::pipe;
+
 /// An output that is being written.
 pub(crate) enum OutputFile {
     /// Put in its place when it is whole.
@@ -29,9 +31,6 @@ pub(crate) enum Draft {
 
 /// What the file systems take.
 const LONGEST_NAME: usize = 255;
-
-/// The most that the kernel gives an ordinary user's pipe.
-const PIPE: usize = 1 << 20;
 
 /// The mode of a new output, before the user's mask.
 const MODE: u32 = 0o666;
@@ -75,10 +74,9 @@ pub(crate) fn open_with(name: &OsStr, mode: u32) -> anyhow::Result<OutputFile> {
     }
 }
 
-/// What is written as it comes. A pipe gets more room, so that whoever reads it need not be waited
-/// for so often; one that cannot have it is as good.
+/// What is written as it comes.
 fn direct(file: File) -> OutputFile {
-    let _ = rustix::pipe::fcntl_setpipe_size(&file, PIPE);
+    pipe::widen(&file);
     OutputFile::Direct(file)
 }
 
