@@ -98,11 +98,24 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         cases: Vec::new(),
     };
     for subject in &subjects {
-        subject.warm()?;
-        for work in &works {
-            let case = options.case(&bench, subject, *work, rounds);
-            report.cases.push(case);
+        let mut cases: Vec<Case> = works
+            .iter()
+            .map(|w| options.case(&bench, subject, *w))
+            .collect();
+        // Works are compared with each other, too: what makes a machine slow for a while is to
+        // meet all of them.
+        for round in 0..rounds {
+            subject.warm()?;
+            for case in &mut cases {
+                case.round(&bench, subject, round);
+            }
         }
+        if !options.quick && !options.uncounted {
+            for case in &mut cases {
+                case.count_opened(&bench, subject);
+            }
+        }
+        report.cases.append(&mut cases);
     }
     print!("{}", report.markdown());
     if let Some(out) = &options.out {
@@ -127,38 +140,15 @@ fn subjects(archives: &[PathBuf], folder: &Path, works: &[Work]) -> Result<Vec<S
 }
 
 impl Options {
-    /// Every tool in every round, each round beginning with another one.
-    fn case(&self, bench: &Bench, subject: &Subject, work: Work, rounds: usize) -> Case {
+    /// Nothing is measured yet.
+    fn case(&self, bench: &Bench, subject: &Subject, work: Work) -> Case {
         let tools = work.tools().iter().copied();
         let tools = tools.filter(|tool| self.tool(*tool) && bench.has(*tool));
-        let mut rows: Vec<Row> = tools.map(Row::new).collect();
-        for round in 0..rounds {
-            let count = rows.len();
-            for at in 0..count {
-                let Some(row) = rows.get_mut((at + round) % count) else {
-                    continue;
-                };
-                let (what, tool) = (work.name(), row.tool.name());
-                eprintln!("{}: {what} by {tool}, round {}", subject.name, round + 1);
-                match bench.time(subject, work, row.tool) {
-                    Ok(sample) => row.samples.push(sample),
-                    Err(error) => row.fail(&error),
-                }
-            }
-        }
-        if !self.quick && !self.uncounted {
-            for row in &mut rows {
-                match bench.opened(subject, work, row.tool) {
-                    Ok(opened) => row.opened = opened,
-                    Err(error) => row.fail(&error),
-                }
-            }
-        }
         Case {
             image: subject.name.clone(),
             bytes: subject.bytes,
             work,
-            rows,
+            rows: tools.map(Row::new).collect(),
         }
     }
 
@@ -203,4 +193,32 @@ impl Options {
 /// Whether one of the texts is in a name, or there are none.
 fn wanted(texts: &[String], name: &str) -> bool {
     texts.is_empty() || texts.iter().any(|text| name.contains(text))
+}
+
+impl Case {
+    /// Measures every tool once, each round beginning with another one.
+    fn round(&mut self, bench: &Bench, subject: &Subject, round: usize) {
+        let count = self.rows.len();
+        for at in 0..count {
+            let Some(row) = self.rows.get_mut((at + round) % count) else {
+                continue;
+            };
+            let (what, tool) = (self.work.name(), row.tool.name());
+            eprintln!("{}: {what} by {tool}, round {}", subject.name, round + 1);
+            match bench.time(subject, self.work, row.tool) {
+                Ok(sample) => row.samples.push(sample),
+                Err(error) => row.fail(&error),
+            }
+        }
+    }
+
+    /// Does all once more, to see how many files are opened.
+    fn count_opened(&mut self, bench: &Bench, subject: &Subject) {
+        for row in &mut self.rows {
+            match bench.opened(subject, self.work, row.tool) {
+                Ok(opened) => row.opened = opened,
+                Err(error) => row.fail(&error),
+            }
+        }
+    }
 }
