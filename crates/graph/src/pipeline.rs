@@ -22,7 +22,7 @@ use crate::hashed::Hashed;
 const CHUNK: usize = 256 << 10;
 
 /// Chunks that may wait in one channel.
-const WAITING: usize = 8;
+const WAITING: usize = 16;
 
 /// What the reader thread says.
 enum Piece {
