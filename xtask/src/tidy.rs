@@ -17,7 +17,8 @@ use crate::workspace;
 const ARROWS: &[(&str, &[&str])] = &[
     ("lith-tarsplit", &[]),
     ("lith-store", &[]),
-    ("lith-drivers", &["lith-tarsplit"]),
+    ("lith-plugin", &[]),
+    ("lith-drivers", &["lith-tarsplit", "lith-plugin"]),
     (
         "lith-graph",
         &["lith-store", "lith-drivers", "lith-tarsplit"],

@@ -1,0 +1,9 @@
+//! Plugins as lith sees them: loaded, looked at, used.
+
+mod answers;
+mod library;
+mod object;
+mod opened;
+mod table;
+
+pub use library::Library;
