@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use crate::{e2e, process, tidy, workspace};
+use crate::{e2e, header, process, tidy, workspace};
 
 /// Arguments of `cargo xtask ci`.
 #[derive(clap::Args)]
@@ -17,6 +17,7 @@ pub(crate) struct Options {
 /// Runs everything; the first failure ends it.
 pub(crate) fn run(options: &Options) -> Result<()> {
     step("tidy", tidy::run)?;
+    step("header", header::check)?;
     step("fmt", || {
         process::show(workspace::cargo().args(["fmt", "--all", "--check"]))
     })?;

@@ -5,6 +5,7 @@
 //! - `ci`: what the project demands of every commit, `e2e` included.
 //! - `bench`: what commands cost, as figures.
 //! - `damage`: archives of every format, cut off anywhere, with every byte changed.
+//! - `header`: the C header of the plugin ABI.
 //! - `tidy`: the rules about the workspace that no compiler checks.
 #![allow(
     clippy::print_stdout,
@@ -18,6 +19,7 @@ mod ci;
 mod damage;
 mod demo;
 mod e2e;
+mod header;
 mod lith;
 mod measure;
 mod process;
@@ -48,6 +50,8 @@ enum Task {
     Bench(bench::Options),
     /// Loads archives of every format that are cut off or changed, at every byte.
     Damage(damage::Options),
+    /// Makes the C header of the plugin ABI.
+    Header(header::Options),
     /// Checks the rules that the compiler does not know.
     Tidy,
     /// Runs one command and writes what it cost to a file (used by `e2e`).
@@ -62,6 +66,7 @@ fn main() -> ExitCode {
         Task::Ci(options) => ci::run(&options),
         Task::Bench(options) => bench::run(&options),
         Task::Damage(options) => damage::run(&options),
+        Task::Header(options) => header::run(&options),
         Task::Tidy => tidy::run(),
         Task::Measure(options) => return measure::run(&options),
     };

@@ -38,10 +38,9 @@ pub struct Text {
 /// A call of lith to the driver that is under way: what the driver gives back to the functions of
 /// `lith_host`. It says nothing to the driver, and holds only in the thread that was called and until the
 /// function returns.
-#[repr(C)]
 #[derive(Debug)]
 pub struct Call {
-    _private: [u8; 0],
+    _private: (),
 }
 
 /// What lith offers a driver. It stays where it is as long as the process lives.
