@@ -222,7 +222,7 @@ pub enum PluginError {
     },
     /// Its name is none for a driver.
     #[error(
-        "the plugin {} calls itself {found:?}: a driver's name has 1 to 32 of a-z, 0-9 and -, \
+        "the plugin {} calls itself \"{found}\": a driver's name has 1 to 32 of a-z, 0-9 and -, \
          the first a letter",
         file.display()
     )]

@@ -43,7 +43,7 @@ pub enum Fault {
         fault: TextFault,
     },
     /// It named a changed directory that no tree can have.
-    #[error("named a changed directory {path:?}, which is no path below the tree")]
+    #[error("named a changed directory \"{path}\", which is no path below the tree")]
     Path {
         /// The path, escaped.
         path: String,

@@ -22,7 +22,7 @@ use crate::text::{self, WORDS};
 /// The longest path of a directory. Paths in trees have no limit, but none is that deep.
 const PATH: usize = 1 << 20;
 /// What one call may tell in all.
-const TOLD: usize = 256 << 20;
+const TOLD: usize = 64 << 20;
 /// What each thing told counts beside its bytes.
 const EACH: usize = 32;
 

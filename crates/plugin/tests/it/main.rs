@@ -2,3 +2,10 @@
 
 // Helpers of tests fail by panicking, like the tests themselves.
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
+
+mod files;
+mod functions;
+mod panics;
+mod plain;
+mod support;
+mod tables;
