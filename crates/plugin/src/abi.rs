@@ -68,9 +68,10 @@ pub struct Host {
 /// as the process lives; lith never unloads a driver.
 ///
 /// A *tree* is a directory that holds the files of a layer. The driver makes and removes trees; what is
-/// in them, and everything else in the folders where they lie, is lith's. `dir` is always an open
-/// directory below the driver's folder, and `name` a name in it without a slash. Descriptors are lent
-/// for the call: do not close or keep them.
+/// in them, and everything else in the folders where they lie, is lith's: lith renames these folders when a
+/// layer is complete. `dir` is always an open directory below the driver's folder, and `name` a name
+/// in it without a slash; `tree` is a tree, opened as a directory. Descriptors are lent for the call: do
+/// not close or keep them.
 ///
 /// Each function may be called by several threads at once, but for `close`, which is the last. No
 /// exception may leave a function. Where nothing else is said, functions return LITH_DONE or

@@ -24,9 +24,31 @@ use crate::text::{self, WORDS, lend};
 ///
 /// For a type that is a [`Plugin`](crate::Plugin), once in a crate whose `crate-type` is `cdylib`. The crate
 /// may forbid `unsafe_code`. It must not be built with `panic = "abort"`: panics of the driver are
-/// caught and become errors. A name that no driver can have does not compile.
+/// caught and become errors.
 ///
-/// The crate's documentation has an example.
+/// The crate's documentation has an example. A name that no driver can have does not compile:
+///
+/// ```compile_fail,E0080
+/// # use std::{ffi::CStr, os::fd::BorrowedFd, path::Path};
+/// # use lith_plugin::{Backend, BackendError, BackendInfo, Plugin, Powers, export_driver};
+/// # #[derive(Debug)]
+/// # struct Plain(BackendInfo);
+/// # impl Backend for Plain {
+/// #     fn info(&self) -> &BackendInfo { &self.0 }
+/// #     fn create(&self, _: BorrowedFd<'_>, _: &CStr) -> Result<(), BackendError> { Ok(()) }
+/// #     fn remove(&self, _: BorrowedFd<'_>, _: &CStr) -> Result<(), BackendError> { Ok(()) }
+/// # }
+/// impl Plugin for Plain {
+///     const NAME: &'static str = "Plain";
+/// #   const VERSION: &'static str = "1";
+/// #   const POWERS: Powers = Powers::NONE;
+/// #   fn open(_: &Path) -> Result<Self, BackendError> { Ok(Self(BackendInfo::of::<Self>())) }
+///     // ...
+/// }
+///
+/// export_driver!(Plain);
+/// # fn main() {}
+/// ```
 #[macro_export]
 macro_rules! export_driver {
     ($driver:ty) => {
