@@ -13,6 +13,8 @@ use crate::home::Home;
 use crate::id::CacheId;
 use crate::tree::handle::{self, kind_of};
 use crate::tree::meta::Meta;
+use crate::tree::name;
+use crate::tree::touched::Touched;
 use crate::tree::walk::{Step, Trail, Walk};
 
 impl Home {
@@ -25,15 +27,20 @@ impl Home {
         let listing = |id: &CacheId| {
             self.expect(id)?;
             handle::open_below(self.fd(), self.tree_of(id).as_bytes(), handle::LISTING).map_err(
-                |error| DriverError::io("open", self.layer_path(id).join(self.tree), error),
+                |error| DriverError::io("open", self.layer_path(id).join(self.trees.name), error),
             )
         };
         let parent = parent.map(listing).transpose()?;
         let tree = listing(id)?;
-        let summed = Sum::over(tree, parent, self.meta());
+        let touched = parent
+            .as_ref()
+            .and_then(|parent| Touched::ask(&self.trees, tree.as_fd(), parent.as_fd()));
+        let summed = Sum::over(tree, parent, self.meta(), touched.as_ref());
         // Somebody removes it meanwhile: what was found so far is no answer.
         self.expect(id)?;
-        summed.map_err(|error| DriverError::io("read", self.layer_path(id).join(self.tree), error))
+        summed.map_err(|error| {
+            DriverError::io("read", self.layer_path(id).join(self.trees.name), error)
+        })
     }
 }
 
@@ -47,7 +54,12 @@ struct Sum {
 }
 
 impl Sum {
-    fn over(tree: OwnedFd, parent: Option<OwnedFd>, meta: Meta) -> io::Result<u64> {
+    fn over(
+        tree: OwnedFd,
+        parent: Option<OwnedFd>,
+        meta: Meta,
+        touched: Option<&Touched>,
+    ) -> io::Result<u64> {
         let mut sum = Self {
             bytes: 0,
             several: HashSet::new(),
@@ -61,12 +73,20 @@ impl Sum {
             let both = has.last().copied().unwrap_or(false);
             match step {
                 Step::Entry(name, FileType::Directory) => {
+                    let place = name::join(walk.place(), &name);
+                    if touched.is_some_and(|t| !t.reaches(&place)) {
+                        continue;
+                    }
                     let flags = handle::LISTING;
                     let dir = rustix::fs::openat(walk.dir()?, &*name, flags, Mode::empty())?;
                     walk.enter(&name, dir)?;
                     has.push(both && sum.enter(&name)?);
                 }
-                Step::Entry(name, FileType::RegularFile) => sum.file(walk.dir()?, &name, both)?,
+                Step::Entry(name, FileType::RegularFile) => {
+                    if touched.is_none_or(|t| t.has(walk.place())) {
+                        sum.file(walk.dir()?, &name, both)?;
+                    }
+                }
                 Step::Entry(..) => {}
                 Step::Left(_) => {
                     if has.pop() == Some(true)

@@ -1,6 +1,6 @@
 //! Drafts of the drivers that keep trees.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use rustix::fs::Mode;
@@ -14,10 +14,9 @@ use crate::tree::handle;
 use crate::tree::lower::LowerView;
 use crate::tree::settle::Form;
 use crate::tree::{ParkedDraft, TreeDraft};
+use crate::trees::LAYER;
 use crate::work::{ParkedFolder, WorkFolder};
 use crate::writable;
-
-const LAYER: &str = "layer";
 
 /// What a layer lies over.
 #[derive(Debug, Default)]
@@ -54,6 +53,8 @@ struct Plan {
     form: Form,
     beneath: FindBeneath,
     prepared: Option<Option<CacheId>>,
+    /// Where the draft lies in a tree that has all of the parent's files already.
+    own: Option<String>,
 }
 
 impl LayerDraft {
@@ -72,33 +73,71 @@ impl LayerDraft {
             Parent::Later => None,
         };
         let work = home.work_folder()?;
-        let failed = |error: rustix::io::Errno| DriverError::io("create", work.path(), error);
-        let path = format!("{LAYER}/{}", home.tree);
-        rustix::fs::mkdirat(work.fd(), LAYER, Mode::RWXU).map_err(failed)?;
-        rustix::fs::mkdirat(work.fd(), path.as_str(), Mode::RWXU).map_err(failed)?;
-        let (folder, root) = open_tree(&work, home)?;
-        let below = format!("{}/{path}", work.below_home()).into_bytes();
-        let tree = TreeDraft::new(folder, root, below, home.meta()).map_err(Trouble::of_draft)?;
         let plan = Plan {
             home: Arc::clone(home),
             form,
             beneath,
+            own: make_tree(&work, home, parent, form)?,
             prepared,
         };
+        let (folder, root) = plan.open_draft(&work)?;
+        let below = format!("{}/{}", work.below_home(), plan.draft()).into_bytes();
+        let tree = TreeDraft::new(folder, root, below, home.meta()).map_err(Trouble::of_draft)?;
         Ok(Self { tree, work, plan })
     }
 }
 
-/// The work folder and the tree in it, both open.
-fn open_tree(work: &WorkFolder, home: &Home) -> Result<(OwnedFd, OwnedFd), DriverError> {
-    let path = format!("{LAYER}/{}", home.tree);
-    let root = handle::open_below(work.fd(), path.as_bytes(), handle::LISTING)
-        .map_err(|error| DriverError::io("open", work.path(), error))?;
-    let folder = work
-        .fd()
-        .try_clone_to_owned()
-        .map_err(|error| DriverError::io("open", work.path(), error))?;
-    Ok((folder, root))
+/// Makes the tree of a layer that is to be filled: empty, or with all that is in that of its
+/// parent. Then the draft lies in a folder inside, whose name is returned.
+fn make_tree(
+    work: &WorkFolder,
+    home: &Home,
+    parent: Parent<'_>,
+    form: Form,
+) -> Result<Option<String>, DriverError> {
+    let failed = |error: rustix::io::Errno| DriverError::io("create", work.path(), error);
+    rustix::fs::mkdirat(work.fd(), LAYER, Mode::RWXU).map_err(failed)?;
+    let layer = rustix::fs::openat(work.fd(), LAYER, handle::LISTING, Mode::empty());
+    let layer = layer.map_err(failed)?;
+    match parent {
+        Parent::Known(parent) if form == Form::Full && home.can_snapshot() => {
+            let path = work.path().join(LAYER);
+            let from = home.open_tree_for_reading(parent)?;
+            home.trees.snapshot(from.as_fd(), layer.as_fd(), &path)?;
+            // No layer has this name.
+            let own = format!(".lith-{}", CacheId::random());
+            let place = format!("{}/{own}", home.trees.name);
+            rustix::fs::mkdirat(&layer, place, Mode::RWXU).map_err(failed)?;
+            Ok(Some(own))
+        }
+        _ => home.trees.create(layer.as_fd(), work.path()).map(|()| None),
+    }
+}
+
+impl Plan {
+    /// Where the draft lies in its work folder.
+    fn draft(&self) -> String {
+        let tree = format!("{LAYER}/{}", self.home.trees.name);
+        match &self.own {
+            None => tree,
+            Some(own) => format!("{tree}/{own}"),
+        }
+    }
+
+    /// Opens the work folder and the draft in it.
+    fn open_draft(&self, work: &WorkFolder) -> Result<(OwnedFd, OwnedFd), DriverError> {
+        let root = self.open(work, &self.draft())?;
+        let folder = work
+            .fd()
+            .try_clone_to_owned()
+            .map_err(|error| DriverError::io("open", work.path(), error))?;
+        Ok((folder, root))
+    }
+
+    fn open(&self, work: &WorkFolder, place: &str) -> Result<OwnedFd, DriverError> {
+        handle::open_below(work.fd(), place.as_bytes(), handle::LISTING)
+            .map_err(|error| DriverError::io("open", work.path().join(place), error))
+    }
 }
 
 impl LayerDraft {
@@ -112,9 +151,11 @@ impl LayerDraft {
         parent: Option<&CacheId>,
         label: &[u8],
     ) -> Result<(), DriverError> {
-        self.plan.settle(&mut self.tree, parent)?;
+        self.plan.settle(&mut self.tree, &self.work, parent)?;
         let (home, work) = (&self.plan.home, &self.work);
         match self.plan.form {
+            // A snapshot is on the disk as soon as it is made.
+            Form::Full if self.plan.own.is_some() => {}
             Form::Full => home.sync()?,
             Form::Upper => {
                 let folder = format!("{LAYER}/{}", writable::WORK);
@@ -180,7 +221,7 @@ impl ParkedLayer {
         synced: bool,
     ) -> Result<Placed, DriverError> {
         let work = self.work.open()?;
-        let (folder, root) = open_tree(&work, &self.plan.home)?;
+        let (folder, root) = self.plan.open_draft(&work)?;
         let tree = self.tree.open(folder, root).map_err(Trouble::of_draft)?;
         self.plan.commit(tree, work, place, synced)
     }
@@ -209,7 +250,10 @@ impl Plan {
             work.remove()?;
             return Ok(Placed::AlreadyThere);
         }
-        let lowers = self.settle(&mut tree, parent)?;
+        let lowers = self.settle(&mut tree, &work, parent)?;
+        let place = format!("{LAYER}/{}", self.home.trees.name);
+        let whole = self.open(&work, &place)?;
+        self.home.trees.seal(whole.as_fd(), work.path())?;
         let facts = Facts::new(parent, lowers, tree.hides_all() && self.form == Form::Upper);
         let placed = self.home.publish(&work, LAYER, (id, &facts), synced)?;
         work.remove()?;
@@ -221,6 +265,7 @@ impl Plan {
     fn settle(
         &self,
         tree: &mut TreeDraft,
+        work: &WorkFolder,
         parent: Option<&CacheId>,
     ) -> Result<Vec<String>, DriverError> {
         let Beneath { trees, lowers } = match parent {
@@ -231,7 +276,16 @@ impl Plan {
         let home = home.map_err(|error| DriverError::io("open", &self.home.path, error))?;
         let trees = trees.into_iter().map(String::into_bytes).collect();
         let lower = LowerView::new(home, trees, self.home.meta().means);
-        tree.settle(lower, self.form)?;
+        match &self.own {
+            None => tree.settle(lower, self.form)?,
+            Some(own) => {
+                // First as if it lay over the parent, as it then does.
+                tree.settle(lower, Form::Upper)?;
+                let around = self.open(work, &format!("{LAYER}/{}", self.home.trees.name))?;
+                let merged = tree.merge(&around, own.as_bytes());
+                merged.map_err(Trouble::of_draft)?;
+            }
+        }
         Ok(lowers)
     }
 }

@@ -12,12 +12,38 @@ use crate::options::Ownership;
 #[non_exhaustive]
 pub enum DriverError {
     /// No driver has this name.
-    #[error("no driver is called {name:?} (there are: {known})")]
+    #[error("no driver is called {name:?} (there are: {known}, and plugins, named by their paths)")]
     UnknownDriver {
         /// The name asked for.
         name: String,
         /// The names there are.
         known: String,
+    },
+    /// A plugin cannot be loaded, or does not say what it must.
+    #[error(transparent)]
+    Plugin(#[from] lith_plugin::PluginError),
+    /// A plugin has the name of a driver that is built in.
+    #[error(
+        "{}: the plugin calls itself {name:?}, as a driver of lith's own is called: it needs another name",
+        path.display()
+    )]
+    PluginName {
+        /// The plugin.
+        path: PathBuf,
+        /// What it calls itself.
+        name: String,
+    },
+    /// The backend of a driver could not do its part.
+    #[error("the {driver} driver cannot {action} a tree in {}", path.display())]
+    Backend {
+        /// The driver.
+        driver: String,
+        /// What it was to do.
+        action: &'static str,
+        /// The folder.
+        path: PathBuf,
+        /// What it said.
+        source: Box<lith_plugin::BackendError>,
     },
     /// The driver cannot do this.
     #[error("the {driver} driver does not support {what}")]

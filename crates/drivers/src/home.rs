@@ -31,6 +31,7 @@ use crate::options::{DriverOptions, Ownership};
 use crate::tree::handle;
 use crate::tree::meta::Meta;
 use crate::tree::recorded::{Means, XATTR};
+use crate::trees::{LAYER, Trees};
 use crate::work::{self, Shops, WorkFolder};
 use crate::writable;
 
@@ -42,9 +43,9 @@ const WRITABLE_SOURCE: &str = "lith-rw:";
 #[derive(Debug)]
 pub(crate) struct Home {
     /// Name of the driver.
-    pub(crate) driver: &'static str,
-    /// Name of the folder with a layer's files.
-    pub(crate) tree: &'static str,
+    pub(crate) driver: String,
+    /// What a layer's files lie in, and how that is made.
+    pub(crate) trees: Trees,
     pub(crate) path: PathBuf,
     pub(crate) ownership: Ownership,
     maps: Option<Arc<IdMaps>>,
@@ -60,34 +61,14 @@ pub(crate) struct Home {
 impl Home {
     /// Opens the folder, and makes it if that is wanted.
     pub(crate) fn open(
-        driver: &'static str,
-        tree: &'static str,
+        driver: &str,
+        trees: Trees,
         path: &Path,
         options: &DriverOptions,
     ) -> Result<Self, DriverError> {
-        let given = options.id_maps.is_some();
-        if given != (options.ownership == Ownership::Mapped) {
-            let ownership = options.ownership;
-            return Err(DriverError::IdMaps { ownership, given });
-        }
-        let unsuitable = |reason| DriverError::Unsuitable {
-            path: path.to_owned(),
-            reason,
-        };
-        let means = means(options).map_err(unsuitable)?;
-        let maps = options.id_maps.as_ref();
-        let maps = maps.map(|maps| match means {
-            Means::Namespace => maps.inside(),
-            _ => maps.clone(),
-        });
-        let maps = maps.map(Arc::new);
+        let (maps, means) = owners(path, options)?;
         let meta = Meta::new(maps.clone(), means);
-        if options.create {
-            make_folder(path, &meta)?;
-        }
-        let path = path
-            .canonicalize()
-            .map_err(|error| DriverError::io("open", path, error))?;
+        let path = Self::make(path, options)?;
         let failed = |action, error: io::Error| DriverError::io(action, &path, error);
         let fd = rustix::fs::open(&path, handle::LISTING, Mode::empty())
             .map_err(|error| failed("open", error.into()))?;
@@ -101,15 +82,15 @@ impl Home {
         let stat = rustix::fs::fstat(&fd).map_err(|error| failed("look at", error.into()))?;
         let mark = format!("{:x}.{:x}", stat.st_dev, stat.st_ino);
         let home = Self {
-            driver,
-            tree,
+            driver: driver.to_owned(),
+            shops: Shops::new(trees.clone()),
+            trees,
             path,
             ownership: options.ownership,
             maps,
             told_maps: options.id_maps.as_ref().map(IdMaps::to_string),
             means,
             fd,
-            shops: Shops::default(),
             mark,
         };
         if options.sweep {
@@ -119,6 +100,16 @@ impl Home {
             }
         }
         Ok(home)
+    }
+
+    /// Makes the folder itself, if that is wanted, and returns where it really is.
+    pub(crate) fn make(path: &Path, options: &DriverOptions) -> Result<PathBuf, DriverError> {
+        if options.create {
+            let (maps, means) = owners(path, options)?;
+            make_folder(path, &Meta::new(maps, means))?;
+        }
+        path.canonicalize()
+            .map_err(|error| DriverError::io("open", path, error))
     }
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
@@ -136,7 +127,7 @@ impl Home {
     }
 
     pub(crate) fn sweep(&self) -> Result<usize, DriverError> {
-        work::sweep(self.fd(), &self.path)
+        work::sweep(self.fd(), &self.path, &self.trees)
     }
 
     pub(crate) fn work_folder(&self) -> Result<WorkFolder, DriverError> {
@@ -145,7 +136,7 @@ impl Home {
 
     /// Where a layer's files are, below the folder.
     pub(crate) fn tree_of(&self, id: &CacheId) -> String {
-        format!("{id}/{}", self.tree)
+        format!("{id}/{}", self.trees.name)
     }
 
     pub(crate) fn layer_path(&self, id: &CacheId) -> PathBuf {
@@ -185,7 +176,7 @@ impl Home {
 
     pub(crate) fn missing(&self, id: &CacheId) -> DriverError {
         DriverError::Missing {
-            driver: self.driver.to_owned(),
+            driver: self.driver.clone(),
             id: id.clone(),
         }
     }
@@ -216,8 +207,23 @@ impl Home {
     /// Opens a layer's tree.
     pub(crate) fn open_tree(&self, id: &CacheId) -> Result<OwnedFd, DriverError> {
         self.expect(id)?;
-        handle::open_below(self.fd(), self.tree_of(id).as_bytes(), handle::DIRECTORY)
-            .map_err(|error| DriverError::io("open", self.layer_path(id).join(self.tree), error))
+        handle::open_below(self.fd(), self.tree_of(id).as_bytes(), handle::DIRECTORY).map_err(
+            |error| DriverError::io("open", self.layer_path(id).join(self.trees.name), error),
+        )
+    }
+
+    /// The same, by a handle through which it can be listed and copied.
+    pub(crate) fn open_tree_for_reading(&self, id: &CacheId) -> Result<OwnedFd, DriverError> {
+        self.expect(id)?;
+        handle::open_below(self.fd(), self.tree_of(id).as_bytes(), handle::LISTING).map_err(
+            |error| DriverError::io("open", self.layer_path(id).join(self.trees.name), error),
+        )
+    }
+
+    /// Whether layers begin as copies of their parents' trees. What is recorded beside a tree is
+    /// not in such a copy.
+    pub(crate) fn can_snapshot(&self) -> bool {
+        self.trees.can_snapshot() && !self.means.records()
     }
 
     pub(crate) fn files(&self, id: &CacheId) -> Result<TreeFiles, DriverError> {
@@ -286,7 +292,7 @@ impl Home {
     /// Removes a folder of this one: renamed aside first, so that it is gone in one step.
     pub(crate) fn remove_below(&self, folder: &str) -> Result<(), DriverError> {
         let work = self.work_folder()?;
-        match rustix::fs::renameat(self.fd(), folder, work.fd(), "layer") {
+        match rustix::fs::renameat(self.fd(), folder, work.fd(), LAYER) {
             Ok(()) => self.sync_parent(folder)?,
             Err(Errno::NOENT) => {}
             Err(error) => return Err(DriverError::io("remove", self.path.join(folder), error)),
@@ -331,7 +337,7 @@ impl Home {
                 None => (false, below),
             };
             let (id, tree) = below.split_once('/')?;
-            if tree == self.tree {
+            if tree == self.trees.name {
                 Some((id.parse().ok()?, writable))
             } else {
                 None
@@ -370,8 +376,30 @@ impl Home {
         if let Some(maps) = &self.told_maps {
             status.push(("ID maps".to_owned(), maps.clone()));
         }
+        status.extend(self.trees.status());
         status
     }
+}
+
+/// Returns by which maps owners are shifted, and what this process can put on files.
+fn owners(
+    path: &Path,
+    options: &DriverOptions,
+) -> Result<(Option<Arc<IdMaps>>, Means), DriverError> {
+    let given = options.id_maps.is_some();
+    if given != (options.ownership == Ownership::Mapped) {
+        let ownership = options.ownership;
+        return Err(DriverError::IdMaps { ownership, given });
+    }
+    let means = means(options).map_err(|reason| DriverError::Unsuitable {
+        path: path.to_owned(),
+        reason,
+    })?;
+    let maps = options.id_maps.as_ref().map(|maps| match means {
+        Means::Namespace => maps.inside(),
+        _ => maps.clone(),
+    });
+    Ok((maps.map(Arc::new), means))
 }
 
 /// Says what this process can put on files, or why it cannot work.

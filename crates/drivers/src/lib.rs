@@ -2,8 +2,9 @@
 //!
 //! A [`Driver`] takes a layer entry by entry into a [`Draft`], publishes it in one step, gives
 //! its files back for the exact reassembly of the layer, and mounts it together with the layers
-//! below. There are two: `vfs` keeps a full tree for each layer, `overlay` keeps what a layer
-//! adds and hides and leaves the rest to the kernel.
+//! below. Two are built in: `vfs` keeps a full tree for each layer, `overlay` keeps what a layer
+//! adds and hides and leaves the rest to the kernel. Others are shared objects that are named by
+//! their paths ([`find_driver`]): what they must be is said in the crate `lith-plugin`.
 //!
 //! Names in a layer are untrusted: everything happens relative to directory handles, and no
 //! name, link or device of a layer leads out of its folder.
@@ -40,6 +41,7 @@ mod driver;
 mod error;
 mod facts;
 mod files;
+mod full;
 mod home;
 mod id;
 mod id_maps;
@@ -49,8 +51,8 @@ mod options;
 mod overlay;
 mod registry;
 mod tree;
+mod trees;
 mod usage;
-mod vfs;
 mod work;
 mod writable;
 
@@ -65,7 +67,10 @@ pub use id_maps::{IdKind, IdMaps, IdRange, InvalidIdMaps};
 pub use kept::Kept;
 pub use mount::{Mount, MountInfo, MountRequest, set_read_only, unmount};
 pub use options::{DriverOptions, InvalidOwnership, Ownership};
-pub use registry::{default_driver, names, open_driver};
+pub use registry::{
+    DriverKind, default_driver, find_driver, find_plugin, names, open_backend, open_driver,
+    plugin_path,
+};
 pub use tree::{
     ApplySummary, Change, ChangeKind, DiffOptions, DiffSummary, LayerTree, TreeDraft, changes, diff,
 };

@@ -8,6 +8,7 @@ use crate::chain;
 use crate::draft::{Beneath, LayerDraft};
 use crate::driver::{Draft, Driver, DriverInfo, LayerFiles, Parent};
 use crate::error::DriverError;
+use crate::full::{mount_single, mount_writable_alone, open_target};
 use crate::home::Home;
 use crate::id::CacheId;
 use crate::mount::overlay::{self, LIMIT, Layers};
@@ -15,8 +16,8 @@ use crate::mount::{Mount, MountInfo, MountRequest};
 use crate::options::DriverOptions;
 use crate::tree::LayerTree;
 use crate::tree::settle::Form;
+use crate::trees::Trees;
 use crate::usage::Usage;
-use crate::vfs::{mount_single, mount_writable_alone, open_target};
 use crate::writable::{self, WritableLayers, Writables};
 
 pub(crate) const NAME: &str = "overlay";
@@ -35,7 +36,7 @@ impl Overlay {
         home: &Path,
         options: &DriverOptions,
     ) -> Result<Box<dyn Driver>, DriverError> {
-        let home = Arc::new(Home::open(NAME, "diff", home, options)?);
+        let home = Arc::new(Home::open(NAME, Trees::plain("diff"), home, options)?);
         let mut info = DriverInfo::new(NAME, env!("CARGO_PKG_VERSION"), home.path.clone());
         info.backing = home.backing();
         info.stand_alone = true;
@@ -205,7 +206,7 @@ impl Overlay {
         let target = open_target(request)?;
         let work = self.home.work_folder()?;
         let folder = Home::writable_below(request.layer);
-        let own = [self.home.tree, writable::WORK].map(|name| format!("{folder}/{name}"));
+        let own = [self.home.trees.name, writable::WORK].map(|name| format!("{folder}/{name}"));
         let layers = Layers {
             home: &self.home.path,
             home_fd: self.home.fd(),

@@ -16,16 +16,26 @@ use rustix::io::Errno;
 use crate::error::DriverError;
 use crate::id::CacheId;
 use crate::tree::{handle, remove};
+use crate::trees::Trees;
 
 /// Where work folders are, below a driver's folder. No cache ID can have this name.
 pub(crate) const FOLDER: &str = ".work";
 const LOCK: &str = "lock";
 
 /// The shop of a home, for as long as there is work in it.
-#[derive(Debug, Default)]
-pub(crate) struct Shops(Mutex<Weak<Shop>>);
+#[derive(Debug)]
+pub(crate) struct Shops {
+    current: Mutex<Weak<Shop>>,
+    trees: Trees,
+}
 
 impl Shops {
+    /// For work on trees of this kind.
+    pub(crate) fn new(trees: Trees) -> Self {
+        let current = Mutex::default();
+        Self { current, trees }
+    }
+
     /// Makes a work folder.
     pub(crate) fn work_folder(
         &self,
@@ -33,11 +43,11 @@ impl Shops {
         home_path: &Path,
     ) -> Result<WorkFolder, DriverError> {
         let shop = {
-            let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
             match current.upgrade() {
                 Some(shop) => shop,
                 None => {
-                    let shop = Arc::new(Shop::create(home, home_path)?);
+                    let shop = Arc::new(Shop::create(home, home_path, &self.trees)?);
                     *current = Arc::downgrade(&shop);
                     shop
                 }
@@ -54,13 +64,14 @@ struct Shop {
     name: String,
     path: PathBuf,
     fd: OwnedFd,
+    trees: Trees,
     next: AtomicU64,
     /// Held as long as the folder is ours; the kernel lets go of it when we die.
     _lock: File,
 }
 
 impl Shop {
-    fn create(home: BorrowedFd<'_>, home_path: &Path) -> Result<Self, DriverError> {
+    fn create(home: BorrowedFd<'_>, home_path: &Path, trees: &Trees) -> Result<Self, DriverError> {
         let path = home_path.join(FOLDER);
         let parent = rustix::fs::openat(home, FOLDER, handle::DIRECTORY, Mode::empty())
             .map_err(|error| DriverError::io("open", &path, error))?;
@@ -75,6 +86,7 @@ impl Shop {
                         name,
                         path,
                         fd,
+                        trees: trees.clone(),
                         next: AtomicU64::new(0),
                         _lock: lock,
                     });
@@ -111,7 +123,8 @@ impl Shop {
 
 impl Drop for Shop {
     fn drop(&mut self) {
-        if let Err(error) = remove_folder(self.parent.as_fd(), &self.name, &self.fd) {
+        let removed = remove_folder(self.parent.as_fd(), &self.name, &self.fd, &self.trees);
+        if let Err(error) = removed {
             tracing::warn!(path = %self.path.display(), %error, "cannot remove a work folder");
         }
     }
@@ -188,7 +201,9 @@ impl ParkedFolder {
     fn remove(&mut self) -> io::Result<()> {
         // A failure is told once.
         self.removed = true;
-        remove::remove(self.shop.fd.as_fd(), self.name.as_bytes())
+        let shop = &self.shop;
+        shop.trees
+            .remove_work(shop.fd.as_fd(), self.name.as_bytes())
     }
 }
 
@@ -204,7 +219,12 @@ impl Drop for ParkedFolder {
 }
 
 /// Removes everything else before the lock, so that who finds the rest can tell it is dead.
-fn remove_folder(parent: BorrowedFd<'_>, name: &str, fd: &OwnedFd) -> io::Result<()> {
+fn remove_folder(
+    parent: BorrowedFd<'_>,
+    name: &str,
+    fd: &OwnedFd,
+    trees: &Trees,
+) -> io::Result<()> {
     let listing = match rustix::fs::openat(fd, c".", handle::LISTING, Mode::empty()) {
         Err(Errno::NOENT) => return Ok(()),
         listing => listing?,
@@ -214,14 +234,19 @@ fn remove_folder(parent: BorrowedFd<'_>, name: &str, fd: &OwnedFd) -> io::Result
         let entry = entry?;
         let found = entry.file_name().to_bytes();
         if found != b"." && found != b".." && found != LOCK.as_bytes() {
-            remove::remove(fd.as_fd(), found)?;
+            trees.remove_work(fd.as_fd(), found)?;
         }
     }
+    // Nothing but the lock is left.
     remove::remove(parent, name.as_bytes())
 }
 
 /// Removes the work folders of dead processes. Returns how many.
-pub(crate) fn sweep(home: BorrowedFd<'_>, home_path: &Path) -> Result<usize, DriverError> {
+pub(crate) fn sweep(
+    home: BorrowedFd<'_>,
+    home_path: &Path,
+    trees: &Trees,
+) -> Result<usize, DriverError> {
     let path = home_path.join(FOLDER);
     let failed = |action, error: io::Error| DriverError::io(action, &path, error);
     let listing = match rustix::fs::openat(home, FOLDER, handle::LISTING, Mode::empty()) {
@@ -236,7 +261,7 @@ pub(crate) fn sweep(home: BorrowedFd<'_>, home_path: &Path) -> Result<usize, Dri
         let name = entry.file_name().to_bytes();
         if name != b"." && name != b".." {
             let name = String::from_utf8_lossy(name);
-            let removed = sweep_one(parent.as_fd(), &name);
+            let removed = sweep_one(parent.as_fd(), &name, trees);
             swept += usize::from(
                 removed.map_err(|error| DriverError::io("remove", path.join(&*name), error))?,
             );
@@ -245,7 +270,7 @@ pub(crate) fn sweep(home: BorrowedFd<'_>, home_path: &Path) -> Result<usize, Dri
     Ok(swept)
 }
 
-fn sweep_one(parent: BorrowedFd<'_>, name: &str) -> io::Result<bool> {
+fn sweep_one(parent: BorrowedFd<'_>, name: &str, trees: &Trees) -> io::Result<bool> {
     let fd = match rustix::fs::openat(parent, name, handle::DIRECTORY, Mode::empty()) {
         Err(Errno::NOENT) => return Ok(false),
         // No folder: nothing of ours, but nothing anybody needs.
@@ -260,7 +285,7 @@ fn sweep_one(parent: BorrowedFd<'_>, name: &str) -> io::Result<bool> {
     match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
         Err(Errno::WOULDBLOCK) => Ok(false),
         Err(error) => Err(error.into()),
-        Ok(()) => remove_folder(parent, name, &fd).map(|()| true),
+        Ok(()) => remove_folder(parent, name, &fd, trees).map(|()| true),
     }
 }
 
@@ -273,7 +298,8 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let home = rustix::fs::open(temp.path(), handle::DIRECTORY, Mode::empty()).unwrap();
         rustix::fs::mkdirat(&home, FOLDER, Mode::RWXU).unwrap();
-        let shops = Shops::default();
+        let trees = Trees::plain("tree");
+        let shops = Shops::new(trees.clone());
         let alive = shops.work_folder(home.as_fd(), temp.path()).unwrap();
         let parked = shops.work_folder(home.as_fd(), temp.path()).unwrap().park();
         std::fs::write(alive.path().join("file"), "x").unwrap();
@@ -281,7 +307,7 @@ mod tests {
         std::fs::create_dir_all(dead.join("layer/tree")).unwrap();
         std::fs::write(dead.join("lock"), "").unwrap();
         std::fs::create_dir(temp.path().join(FOLDER).join("never-locked")).unwrap();
-        assert_eq!(sweep(home.as_fd(), temp.path()).unwrap(), 2);
+        assert_eq!(sweep(home.as_fd(), temp.path(), &trees).unwrap(), 2);
         assert!(!dead.exists() && alive.path().join("file").exists());
         let path = alive.path().to_owned();
         drop(alive);
@@ -291,6 +317,6 @@ mod tests {
         parked.remove().unwrap();
         let work = temp.path().join(FOLDER);
         assert_eq!(std::fs::read_dir(work).unwrap().count(), 0);
-        assert_eq!(sweep(home.as_fd(), temp.path()).unwrap(), 0);
+        assert_eq!(sweep(home.as_fd(), temp.path(), &trees).unwrap(), 0);
     }
 }

@@ -195,7 +195,7 @@ impl Home {
 
     fn writable_missing(&self, id: &CacheId) -> DriverError {
         DriverError::MissingWritable {
-            driver: self.driver.to_owned(),
+            driver: self.driver.clone(),
             id: id.clone(),
         }
     }
@@ -371,7 +371,7 @@ impl Home {
         id: &CacheId,
         lowers: impl Iterator<Item = CacheId>,
     ) -> Result<LayerTree, DriverError> {
-        let own = format!("{}/{}", Self::writable_below(id), self.tree);
+        let own = format!("{}/{}", Self::writable_below(id), self.trees.name);
         let lowers: Vec<String> = lowers.map(|id| self.tree_of(&id)).collect();
         self.layer_tree(std::iter::once(own).chain(lowers))
     }
@@ -386,6 +386,7 @@ impl Home {
             home,
             trees.map(String::into_bytes).collect(),
             self.meta(),
+            self.trees.clone(),
         ))
     }
 }

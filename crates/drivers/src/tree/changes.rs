@@ -11,6 +11,7 @@ use rustix::fs::FileType;
 
 use super::name;
 use super::stack::{Item, LayerTree, Node};
+use super::touched::Touched;
 use crate::diff_error::DiffError;
 use crate::error::shown;
 
@@ -92,9 +93,11 @@ pub(super) fn walk(
     old: Option<&LayerTree>,
     visit: Visit<'_>,
 ) -> Result<(), DiffError> {
+    let touched = old.and_then(|old| new.touched_since(old));
     Walker {
         new,
         old,
+        touched,
         frames: Vec::new(),
         visit,
     }
@@ -104,6 +107,8 @@ pub(super) fn walk(
 struct Walker<'a> {
     new: &'a LayerTree,
     old: Option<&'a LayerTree>,
+    /// Where there may be differences; unknown: everywhere.
+    touched: Option<Touched>,
     frames: Vec<Frame>,
     visit: Visit<'a>,
 }
@@ -172,20 +177,35 @@ impl Walker<'_> {
             }
             (Some(item), Some(there)) => {
                 let Some(old) = self.old else { return Ok(()) };
-                if self.new.is_same(&item, old, &there) {
+                if self.new.is_same(&item, old, &there)
+                    || self.is_untouched(&place, is_dir(&item) && is_dir(&there))
+                {
                     return Ok(());
                 }
                 let differs = self.differs(&item, old, &there, &place)?;
                 if differs {
                     self.change(ChangeKind::Modify, &place, Some(&item))?;
                 }
-                if is_dir(&item) {
-                    let below = is_dir(&there).then_some(&there);
+                let below = is_dir(&there).then_some(&there);
+                if is_dir(&item) && !self.is_same_below(&place, below.is_some()) {
                     self.enter(place, item, below, differs)?;
                 }
                 Ok(())
             }
         }
+    }
+
+    /// Whether nothing can differ at a place that is in both trees, nor below it.
+    fn is_untouched(&self, place: &[u8], directories: bool) -> bool {
+        let touched = self.touched.as_ref();
+        touched.is_some_and(|touched| !touched.has(name::split(place).0))
+            && (!directories || self.is_same_below(place, true))
+    }
+
+    /// Whether nothing can differ below a place that is a directory in both trees.
+    fn is_same_below(&self, place: &[u8], directories: bool) -> bool {
+        let touched = self.touched.as_ref();
+        directories && touched.is_some_and(|touched| !touched.reaches(place))
     }
 
     /// Goes into a directory.

@@ -16,6 +16,8 @@ use super::lower::below;
 use super::meta::Meta;
 use super::name;
 use super::recorded::Node as RecordedNode;
+use super::touched::Touched;
+use crate::trees::Trees;
 
 /// The files of a layer, with those of the layers below that show, read without a mount.
 ///
@@ -26,6 +28,8 @@ pub struct LayerTree {
     /// Paths of the trees below the driver's folder, topmost first.
     trees: Vec<Vec<u8>>,
     pub(super) meta: Meta,
+    /// Who may know where they differ from others.
+    kind: Trees,
 }
 
 /// What shows at a name of a directory.
@@ -48,8 +52,24 @@ enum Slot {
 }
 
 impl LayerTree {
-    pub(crate) fn new(home: OwnedFd, trees: Vec<Vec<u8>>, meta: Meta) -> Self {
-        Self { home, trees, meta }
+    pub(crate) fn new(home: OwnedFd, trees: Vec<Vec<u8>>, meta: Meta, kind: Trees) -> Self {
+        Self {
+            home,
+            trees,
+            meta,
+            kind,
+        }
+    }
+
+    /// Returns where it may differ from `old`, if anybody knows.
+    pub(super) fn touched_since(&self, old: &Self) -> Option<Touched> {
+        // Others are not made by copying.
+        if !self.kind.can_tell_changes() || self.trees.len() != 1 || old.trees.len() != 1 {
+            return None;
+        }
+        let open = |tree: &Self| tree.open(0, b"", handle::LISTING).ok();
+        let (tree, since) = (open(self)?, open(old)?);
+        Touched::ask(&self.kind, tree.as_fd(), since.as_fd())
     }
 
     /// The root, which every tree shows.

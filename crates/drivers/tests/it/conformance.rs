@@ -8,7 +8,7 @@ use lith_drivers::{
     MountInfo, MountRequest, Parent, Usage, WritableLayers, open_driver,
 };
 
-use crate::support::{DRIVERS, root};
+use crate::support::{self, DRIVERS, root};
 
 fn explain(report: &Report) -> String {
     let cases = report.cases.iter();
@@ -29,7 +29,7 @@ fn every_driver_passes() {
     let temp = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
     let temp = temp.unwrap();
     for driver in DRIVERS {
-        let open = |home: &Path| open_driver(driver, home, &DriverOptions::default());
+        let open = |home: &Path| support::open(driver, home, &DriverOptions::default());
         let report = conformance::run(&open, &temp.path().join(driver)).unwrap();
         assert!(report.passed(), "{driver}:{}", explain(&report));
         assert_eq!(report.cases.len(), conformance::cases().len());

@@ -10,6 +10,7 @@ mod apply;
 mod chains;
 mod changes;
 mod conformance;
+mod copying;
 mod full_disk;
 mod hostile;
 mod layers;

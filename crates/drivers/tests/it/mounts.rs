@@ -4,11 +4,10 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use lith_drivers::{
-    DriverError, DriverOptions, MountRequest, Ownership, Parent, default_driver, open_driver,
-    unmount,
+    DriverError, DriverOptions, MountRequest, Ownership, Parent, default_driver, unmount,
 };
 
-use crate::support::{Bench, DRIVERS, Item, brief, dir, file, root};
+use crate::support::{self, Bench, DRIVERS, Item, brief, dir, file, root};
 
 #[test]
 fn mounts_cannot_be_written_and_are_found_again() {
@@ -44,7 +43,7 @@ fn mounts_cannot_be_written_and_are_found_again() {
                 mounts.push(mount);
             }
             // Another process, or another driver on the same folder, sees them as well.
-            let again = open_driver(driver, bench.home(), &DriverOptions::default()).unwrap();
+            let again = support::open(driver, bench.home(), &DriverOptions::default()).unwrap();
             let mut found = again.mounts().unwrap();
             found.sort_by(|a, b| a.target.cmp(&b.target));
             assert_eq!(

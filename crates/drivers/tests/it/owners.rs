@@ -6,12 +6,13 @@ use std::path::Path;
 
 use lith_drivers::{
     ApplyError, DraftBody, DriverError, DriverOptions, IdKind, IdMaps, IdRange, Kept, Ownership,
-    Parent, open_driver,
+    Parent,
 };
 use lith_tarsplit::Splitter;
 
 use crate::support::{
-    Bench, DRIVERS, Item, Layer, Tree, dir, file, hard_link, item, root, symlink, tar, tree_of,
+    self, Bench, DRIVERS, Item, Layer, Tree, dir, file, hard_link, item, root, symlink, tar,
+    tree_of,
 };
 
 fn range(container: u32, host: u32, count: u32) -> IdRange {
@@ -287,7 +288,7 @@ fn root_outside_the_maps_is_an_error_like_any_other() {
         for items in [&described[..], &late] {
             apply(&bench, items).unwrap();
             let tree = tree_of(&bench.home().join("x"));
-            let root = if driver == "vfs" { "tree" } else { "diff" };
+            let root = if driver == "overlay" { "diff" } else { "tree" };
             for place in [root.to_owned(), format!("{root}/d")] {
                 assert_eq!(tree[place.as_bytes()].owner, (100_000, 100_000), "{driver}");
             }
@@ -314,13 +315,13 @@ fn maps_and_ownership_go_together() {
         let home = temp.path().join(driver);
         let mut options = DriverOptions::default();
         options.id_maps = Some(maps());
-        let Err(error) = open_driver(driver, &home, &options) else {
+        let Err(error) = support::open(driver, &home, &options) else {
             panic!("real ownership with maps");
         };
         assert_eq!(error.to_string(), "ownership real takes no ID maps");
         let mut options = DriverOptions::default();
         options.ownership = Ownership::Mapped;
-        let Err(error) = open_driver(driver, &home, &options) else {
+        let Err(error) = support::open(driver, &home, &options) else {
             panic!("mapped ownership without maps");
         };
         assert_eq!(error.to_string(), "ownership mapped needs ID maps");

@@ -5,14 +5,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use lith_drivers::{DriverError, DriverOptions, Ownership, default_driver, open_driver};
+use lith_drivers::{DriverError, DriverOptions, Ownership, default_driver};
 
 use proptest::prelude::*;
 
 use crate::property;
 use crate::support::{
-    Bench, DRIVERS, Item, Layer, Node, Tree, as_user, brief, dir, file, hard_link, item, root,
-    symlink, tree_of, user_folder,
+    self, BUILT_IN, Bench, Item, Layer, Node, Tree, as_user, brief, dir, file, hard_link, item,
+    root, symlink, tree_of, user_folder,
 };
 
 const USER: u32 = 54_321;
@@ -169,7 +169,7 @@ fn a_users_layers_say_all_that_roots_are() {
     if !root("a_users_layers_say_all_that_roots_are") {
         return;
     }
-    for driver in DRIVERS {
+    for driver in BUILT_IN {
         let plain = Bench::new(driver);
         let theirs = layers(&plain);
         let (bench, ours) = as_user(USER, || {
@@ -181,14 +181,14 @@ fn a_users_layers_say_all_that_roots_are() {
             (bench, ours)
         });
         check_own(bench.home());
-        let tree = if driver == "vfs" { "tree" } else { "diff" };
+        let tree = if driver == "overlay" { "diff" } else { "tree" };
         for n in 0..theirs.len() {
             let mut expected = plain.shown(&theirs[n]);
             let shown = bench.shown(&ours[n]);
-            let beneath = if driver == "vfs" {
-                &ours[n..=n]
-            } else {
+            let beneath = if driver == "overlay" {
                 &ours[..=n]
+            } else {
+                &ours[n..=n]
             };
             let mut found = told(shown, |place| said_of(&bench, tree, beneath, place));
             // The machine's own labels.
@@ -248,7 +248,7 @@ fn random_layers_of_a_user_say_what_roots_are() {
         ..property::config()
     };
     proptest!(config, |(layers in property::layers(true))| {
-        for driver in DRIVERS {
+        for driver in BUILT_IN {
             let plain = Bench::in_memory(driver, &DriverOptions::default());
             let (theirs, expected_refusal) = apply(&plain, &layers);
             let (bench, ours, refusal) = as_user(USER, || {
@@ -259,10 +259,10 @@ fn random_layers_of_a_user_say_what_roots_are() {
             });
             prop_assert_eq!(refusal, expected_refusal);
             check_own(bench.home());
-            let tree = if driver == "vfs" { "tree" } else { "diff" };
+            let tree = if driver == "overlay" { "diff" } else { "tree" };
             for (n, (theirs, layer)) in theirs.iter().zip(&ours).enumerate() {
                 let expected = plain.shown(theirs);
-                let beneath = if driver == "vfs" { &ours[n..=n] } else { &ours[..=n] };
+                let beneath = if driver == "overlay" { &ours[..=n] } else { &ours[n..=n] };
                 let found = told(bench.shown(layer), |place| said_of(&bench, tree, beneath, place));
                 for place in expected.keys().chain(found.keys()) {
                     let (theirs, ours) = (expected.get(place), found.get(place));
@@ -286,7 +286,7 @@ fn an_image_cannot_write_records() {
         dir("o").xattr("user.overlay.opaque", b"y"),
         symlink("l", "a").xattr(name, b"1:1:777"),
     ];
-    for driver in DRIVERS {
+    for driver in BUILT_IN {
         let bench = as_user(USER, || {
             let bench = Bench::inside(user_folder(), driver, &recorded());
             let layer = bench.layer(None, &items);
@@ -294,7 +294,7 @@ fn an_image_cannot_write_records() {
             bench.check_comes_back(&layer);
             bench
         });
-        let tree = if driver == "vfs" { "tree" } else { "diff" };
+        let tree = if driver == "overlay" { "diff" } else { "tree" };
         for id in bench.driver.list().unwrap() {
             let tree = tree_of(&bench.home().join(id.as_str()).join(tree));
             let Some(node) = tree.get(&b"a"[..]) else {
@@ -321,8 +321,8 @@ fn other_modes_need_more_than_a_user_has() {
     }
     as_user(USER, || {
         let temp = user_folder();
-        for driver in DRIVERS {
-            let Err(error) = open_driver(driver, temp.path(), &DriverOptions::default()) else {
+        for driver in BUILT_IN {
+            let Err(error) = support::open(driver, temp.path(), &DriverOptions::default()) else {
                 panic!("a user with root's files");
             };
             assert!(matches!(error, DriverError::Unsuitable { .. }), "{error}");
@@ -337,7 +337,7 @@ fn a_tree_is_written_as_it_is_to_be_and_not_as_it_lies() {
     if !root("a_tree_is_written_as_it_is_to_be") {
         return;
     }
-    for driver in DRIVERS {
+    for driver in BUILT_IN {
         let mut shown = Vec::new();
         for options in [DriverOptions::default(), recorded()] {
             let bench = Bench::with(driver, &options);

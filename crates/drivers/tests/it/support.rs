@@ -8,12 +8,17 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use lith_drivers::{
-    ApplySummary, CacheId, DraftBody, Driver, DriverOptions, Kept, LayerFiles, MountRequest,
-    Parent, Placed, TreeFiles, open_driver,
+    ApplySummary, CacheId, DraftBody, Driver, DriverError, DriverOptions, Kept, LayerFiles,
+    MountRequest, Parent, Placed, TreeFiles, open_backend, open_driver,
 };
 use lith_tarsplit::{FileEntry, Splitter, assemble};
 
-pub(crate) const DRIVERS: [&str; 2] = ["overlay", "vfs"];
+use crate::copying::{self, Copying};
+
+/// Those that are built in.
+pub(crate) const BUILT_IN: [&str; 2] = ["overlay", "vfs"];
+/// The same, and one over a backend with snapshots.
+pub(crate) const DRIVERS: [&str; 3] = [BUILT_IN[0], BUILT_IN[1], copying::NAME];
 
 /// Whether this process may do what the tests need; says so when not.
 pub(crate) fn root(test: &str) -> bool {
@@ -202,6 +207,18 @@ pub(crate) fn tar(items: &[Item]) -> Vec<u8> {
     out
 }
 
+/// Opens a driver that is built in, or the one over [`Copying`].
+pub(crate) fn open(
+    driver: &str,
+    home: &Path,
+    options: &DriverOptions,
+) -> Result<Box<dyn Driver>, DriverError> {
+    match driver {
+        copying::NAME => open_backend(Box::new(Copying::new()), home, options),
+        _ => open_driver(driver, home, options),
+    }
+}
+
 /// A driver in a folder of its own, gone when it is dropped.
 pub(crate) struct Bench {
     pub(crate) temp: tempfile::TempDir,
@@ -234,8 +251,8 @@ impl Bench {
     }
 
     pub(crate) fn inside(temp: tempfile::TempDir, driver: &str, options: &DriverOptions) -> Self {
-        let driver =
-            open_driver(driver, &temp.path().join("drivers").join(driver), options).unwrap();
+        let home = temp.path().join("drivers").join(driver);
+        let driver = open(driver, &home, options).unwrap();
         Self { temp, driver }
     }
 
@@ -260,9 +277,14 @@ impl Bench {
     pub(crate) fn try_tar(&self, parent: Option<&CacheId>, tar: Vec<u8>) -> Result<Layer, String> {
         let id = CacheId::random();
         let kept_path = self.temp.path().join(format!("kept-{id}"));
+        let prepared = match (self.driver.info().stand_alone, parent) {
+            (true, _) => Parent::Later,
+            (false, Some(parent)) => Parent::Known(parent),
+            (false, None) => Parent::None,
+        };
         let mut draft = self
             .driver
-            .prepare(Parent::Later)
+            .prepare(prepared)
             .map_err(|error| with_causes(&error))?;
         let (record, summary) = fill(draft.body(), &tar[..], &kept_path)?;
         assert_eq!(

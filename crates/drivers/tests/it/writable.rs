@@ -3,11 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use lith_drivers::{
-    CacheId, DriverError, DriverOptions, MountRequest, open_driver, set_read_only, unmount,
-};
+use lith_drivers::{CacheId, DriverError, DriverOptions, MountRequest, set_read_only, unmount};
 
-use crate::support::{Bench, DRIVERS, brief, dir, file, root, tree_of};
+use crate::support::{self, Bench, DRIVERS, brief, dir, file, root, tree_of};
 
 fn on_each_driver(test: fn(&str)) {
     if root("writable layers") {
@@ -47,7 +45,7 @@ fn what_is_written_survives_the_mount_and_the_process() {
         mount.unwrap().unmount().unwrap();
         assert!(bench.shown(&top) == before, "the layers below stay");
 
-        let again = open_driver(driver, bench.home(), &DriverOptions::default()).unwrap();
+        let again = support::open(driver, bench.home(), &DriverOptions::default()).unwrap();
         let writable = again.writable().unwrap();
         assert_eq!(writable.list().unwrap(), std::slice::from_ref(&id));
         let found = writable.get(&id).unwrap();
@@ -186,7 +184,7 @@ fn what_a_dead_process_left_half_done_is_swept() {
             &bench.home().join(".writable").join(id.as_str()),
             &dead.join("layer"),
         );
-        let again = open_driver(driver, bench.home(), &DriverOptions::default()).unwrap();
+        let again = support::open(driver, bench.home(), &DriverOptions::default()).unwrap();
         assert!(!dead.exists());
         assert_eq!(
             again.writable().unwrap().list().unwrap(),

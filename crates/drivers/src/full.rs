@@ -1,13 +1,16 @@
-//! The vfs driver: every layer is a full tree.
+//! Drivers that keep a full tree for each layer: vfs, and those that plugins bring.
 //!
-//! Works on any file system. Layers share blocks where the file system can (XFS, btrfs), else
-//! each takes its full size.
+//! vfs works on any file system: trees are plain directories that share blocks where the file
+//! system can (XFS, btrfs), and else take their full size. A plugin is the backend that makes,
+//! copies, seals and removes trees; all else is here.
 
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::draft::{Beneath, LayerDraft};
+use lith_plugin::{Backend, BackendInfo, Library};
+
 use crate::driver::{Draft, Driver, DriverInfo, LayerFiles, Parent};
 use crate::error::DriverError;
 use crate::home::Home;
@@ -17,30 +20,72 @@ use crate::mount::{Mount, MountInfo, MountRequest, bind};
 use crate::options::DriverOptions;
 use crate::tree::settle::Form;
 use crate::tree::{LayerTree, handle};
+use crate::trees::Trees;
 use crate::usage::Usage;
 use crate::writable::{WritableLayers, Writables};
 
-pub(crate) const NAME: &str = "vfs";
+pub(crate) const VFS: &str = "vfs";
 
-/// The driver.
+/// What a layer's files lie in.
+const TREE: &str = "tree";
+
+/// Such a driver.
 #[derive(Debug)]
-pub(crate) struct Vfs {
+pub(crate) struct FullTrees {
     home: Arc<Home>,
     info: DriverInfo,
     writables: Writables,
 }
 
-impl Vfs {
-    pub(crate) fn open(
+impl FullTrees {
+    /// Opens vfs.
+    pub(crate) fn open_vfs(
         home: &Path,
         options: &DriverOptions,
     ) -> Result<Box<dyn Driver>, DriverError> {
-        let home = Arc::new(Home::open(NAME, "tree", home, options)?);
-        let mut info = DriverInfo::new(NAME, env!("CARGO_PKG_VERSION"), home.path.clone());
+        let home = Home::open(VFS, Trees::plain(TREE), home, options)?;
+        let info = DriverInfo::new(VFS, env!("CARGO_PKG_VERSION"), home.path.clone());
+        Ok(Self::boxed(home, info))
+    }
+
+    /// Opens the driver of a plugin.
+    pub(crate) fn open_plugin(
+        plugin: &Library,
+        home: &Path,
+        options: &DriverOptions,
+    ) -> Result<Box<dyn Driver>, DriverError> {
+        let fresh = !home.exists();
+        let path = Home::make(home, options)?;
+        let backend = plugin.open(&path).inspect_err(|_| {
+            if fresh {
+                // Only what is empty goes.
+                let _ = rustix::fs::rmdir(&path);
+            }
+        })?;
+        Self::open_backend(backend, &path, options)
+    }
+
+    /// Opens the driver of a backend.
+    pub(crate) fn open_backend(
+        backend: Box<dyn Backend>,
+        home: &Path,
+        options: &DriverOptions,
+    ) -> Result<Box<dyn Driver>, DriverError> {
+        let BackendInfo { name, version, .. } = backend.info().clone();
+        let trees = Trees::of_backend(TREE, backend.into());
+        let home = Home::open(&name, trees, home, options)?;
+        let info = DriverInfo::new(&name, &version, home.path.clone());
+        Ok(Self::boxed(home, info))
+    }
+
+    fn boxed(home: Home, mut info: DriverInfo) -> Box<dyn Driver> {
+        let home = Arc::new(home);
         info.backing = home.backing();
-        info.stand_alone = true;
+        // What is to be a copy of the parent's tree cannot begin without it.
+        info.stand_alone = !home.can_snapshot();
         info.copies_parents = true;
         info.powers.writable = true;
+        info.powers.native_diff = home.trees.can_tell_changes();
         let writables = Writables {
             home: Arc::clone(&home),
             form: Form::Full,
@@ -48,11 +93,11 @@ impl Vfs {
             // Each has a copy of everything.
             lowers: |_, _| Ok(Vec::new()),
         };
-        Ok(Box::new(Self {
+        Box::new(Self {
             home,
             info,
             writables,
-        }))
+        })
     }
 
     /// What a layer over this one is filled from.
@@ -65,7 +110,7 @@ impl Vfs {
     }
 }
 
-impl Driver for Vfs {
+impl Driver for FullTrees {
     fn info(&self) -> &DriverInfo {
         &self.info
     }
@@ -151,7 +196,7 @@ pub(crate) fn mount_writable_alone(
     request: &MountRequest<'_>,
 ) -> Result<Mount, DriverError> {
     let folder = Home::writable_below(request.layer);
-    mount_single(home, &format!("{folder}/{}", home.tree), request)
+    mount_single(home, &format!("{folder}/{}", home.trees.name), request)
 }
 
 /// Shows one tree, which lies below the driver's folder.
