@@ -102,6 +102,14 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             .iter()
             .map(|w| options.case(&bench, subject, *w))
             .collect();
+        if !options.quick
+            && let Some(case) = cases.first_mut()
+        {
+            // Memory that a machine has not used for long is slow to get the first time.
+            subject.warm()?;
+            case.round(&bench, subject, 0);
+            case.rows.iter_mut().for_each(Row::forget);
+        }
         // Works are compared with each other, too: what makes a machine slow for a while is to
         // meet all of them.
         for round in 0..rounds {

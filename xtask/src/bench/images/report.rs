@@ -46,6 +46,11 @@ impl Row {
         self.failures.push(format!("{error:#}"));
     }
 
+    /// Forgets what was measured so far.
+    pub(super) fn forget(&mut self) {
+        self.samples.clear();
+    }
+
     pub(super) fn median(&self, figure: impl Fn(&Sample) -> Option<f64>) -> Option<f64> {
         let mut figures: Vec<f64> = self.samples.iter().filter_map(figure).collect();
         figures.sort_by(f64::total_cmp);
