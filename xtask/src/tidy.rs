@@ -18,6 +18,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("lith-tarsplit", &[]),
     ("lith-store", &[]),
     ("lith-plugin", &[]),
+    // Its tests drive it as lith does.
+    (
+        "lith-plugin-btrfs",
+        &["lith-plugin", "lith-drivers", "lith-tarsplit"],
+    ),
     ("lith-drivers", &["lith-tarsplit", "lith-plugin"]),
     (
         "lith-graph",
