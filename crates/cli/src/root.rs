@@ -47,6 +47,7 @@ pub(crate) fn open(global: &Global) -> anyhow::Result<Graph> {
     let driver = global.driver.clone().filter(|driver| !unset(driver));
     let options = OpenOptions {
         driver,
+        plugin: None,
         ownership: global.ownership,
         id_maps: id_maps(global),
         create: true,

@@ -15,6 +15,22 @@ use crate::JsonError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum GraphError {
+    /// The driver of a store is a plugin that cannot be had as it was.
+    #[error(
+        "store {} was made with driver {driver}, a plugin that was at {} ({reason}): say where it is \
+         now with --driver PATH.so",
+        root.display(), plugin.display()
+    )]
+    PluginGone {
+        /// The root.
+        root: PathBuf,
+        /// The driver.
+        driver: String,
+        /// Where the plugin was.
+        plugin: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// No layer has this ID or a prefix like it.
     #[error("no such layer: {id}")]
     NotFound {

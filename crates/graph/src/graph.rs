@@ -1,16 +1,13 @@
 //! The graph itself: a store, a driver, and what is done when they are opened.
 
 use std::collections::BTreeSet;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use lith_drivers::{Driver, DriverError, DriverOptions};
-use lith_store::{
-    IdMaps, IdRange, LayerId, LayerRecord, OpenOptions, Ownership, Root, Session, Store, StoreError,
-};
+use lith_store::{LayerId, LayerRecord, OpenOptions, Session, Store, StoreError};
 
-use crate::GraphError;
+use crate::{GraphError, driver};
 
 /// A store of layers and the driver that turns them into directories.
 ///
@@ -26,20 +23,21 @@ pub struct Graph {
 impl Graph {
     /// Opens the root at `root`, and makes it where the options allow.
     ///
-    /// A new root is made for the driver that the options name, or else for the best one
-    /// that works there. Where the options have ID maps, owners are shifted by them when layers are
+    /// A new root is made for the driver that the options name (a plugin by its path), or else for
+    /// the best one that works there. Where the options have ID maps, owners are shifted by them when layers are
     /// applied; they are fixed when the root is made.
     ///
     /// # Errors
     /// A root made for another driver, another kind of ownership, with other ID maps or by a newer lith, and whatever the system refuses.
     pub fn open_root(root: &Path, options: &OpenOptions) -> Result<Self, GraphError> {
-        let mut options = options.clone();
-        if options.create && Store::driver_of(root)?.is_none() {
-            options.driver = Some(try_driver(root, &options)?);
-        }
+        let (kind, options) = driver::choose(root, options)?;
         let store = Store::open(root, &options)?;
+        let kind = match kind {
+            Some(kind) => kind,
+            None => driver::of_store(&store)?,
+        };
         let (ownership, maps) = (store.ownership(), store.id_maps());
-        let driver = open_driver(store.driver(), store.root().path(), ownership, maps)?;
+        let driver = driver::open(&kind, store.root().path(), ownership, maps)?;
         Self::open(store, driver)
     }
 
@@ -92,7 +90,7 @@ impl Graph {
     /// # Errors
     /// When the store's ID maps are none.
     pub fn driver_options(&self) -> Result<DriverOptions, GraphError> {
-        driver_options(self.store.ownership(), self.store.id_maps())
+        driver::driver_options(self.store.ownership(), self.store.id_maps())
     }
 
     fn recover(&self) -> Result<(), GraphError> {
@@ -218,84 +216,4 @@ impl Graph {
             Err(_) => Ok(()),
         }
     }
-}
-
-/// Chooses the driver of a root that is to be made, and tries it there, so that no root is made
-/// for a driver that cannot work.
-fn try_driver(root: &Path, options: &OpenOptions) -> Result<String, GraphError> {
-    Store::check_place(root)?;
-    let fresh = !root.exists();
-    // It may be a file system of its own, so it is in there that is tried.
-    let place = root.join("drivers");
-    make_private(&place)?;
-    let owners = options.ownership_of_new_root();
-    let name = match &options.driver {
-        Some(name) => name.clone(),
-        None => lith_drivers::default_driver(&place, ownership(owners)).to_owned(),
-    };
-    match open_driver(&name, root, owners, options.id_maps.as_ref()) {
-        Ok(_) => Ok(name),
-        Err(error) => {
-            if fresh {
-                // Only what is empty goes, and so nothing of anybody else's.
-                let _ = std::fs::remove_dir(&place).and_then(|()| std::fs::remove_dir(root));
-            }
-            Err(error)
-        }
-    }
-}
-
-fn open_driver(
-    name: &str,
-    root: &Path,
-    owners: Ownership,
-    maps: Option<&IdMaps>,
-) -> Result<Box<dyn Driver>, GraphError> {
-    let options = driver_options(owners, maps)?;
-    let home = Root::new(root).drivers(name);
-    Ok(lith_drivers::open_driver(name, &home, &options)?)
-}
-
-fn driver_options(owners: Ownership, maps: Option<&IdMaps>) -> Result<DriverOptions, GraphError> {
-    let mut options = DriverOptions::default();
-    options.ownership = ownership(owners);
-    options.id_maps = maps.map(id_maps).transpose()?;
-    options.in_namespace = maps.is_some_and(IdMaps::in_force);
-    Ok(options)
-}
-
-/// Makes a folder and those it lies in, for their owner only, where there are none yet.
-fn make_private(path: &Path) -> Result<(), GraphError> {
-    let made = std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path);
-    made.map_err(|source| GraphError::Io {
-        action: "make folder",
-        path: path.to_owned(),
-        source,
-    })
-}
-
-/// The store and the drivers know nothing of each other, so each has a word for this.
-fn ownership(store: Ownership) -> lith_drivers::Ownership {
-    match store {
-        Ownership::Real => lith_drivers::Ownership::Real,
-        Ownership::Mapped => lith_drivers::Ownership::Mapped,
-        Ownership::Recorded => lith_drivers::Ownership::Recorded,
-    }
-}
-
-/// And for this.
-fn id_maps(store: &IdMaps) -> Result<lith_drivers::IdMaps, GraphError> {
-    let ranges = |ranges: &[IdRange]| {
-        let range = |range: &IdRange| lith_drivers::IdRange {
-            container: range.container,
-            host: range.host,
-            count: range.count,
-        };
-        ranges.iter().map(range).collect()
-    };
-    let maps = lith_drivers::IdMaps::new(ranges(&store.uids), ranges(&store.gids))?;
-    Ok(maps)
 }

@@ -56,6 +56,7 @@ mod damage;
 mod delete;
 mod descriptor;
 mod doubt;
+mod driver;
 mod error;
 mod graph;
 mod hashed;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 
@@ -59,6 +60,9 @@ pub(crate) fn make_root(
     }
     reserve::keep(root);
     put_word(effects, &root.driver_file(), driver)?;
+    if let Some(plugin) = &options.plugin {
+        put_bytes(effects, &root.plugin_file(), plugin.as_os_str().as_bytes())?;
+    }
     put_word(effects, &root.ownership(), ownership.as_str())?;
     effects.sync_dir(path)?;
     put_word(effects, &root.format(), &FORMAT.to_string())?;
@@ -88,9 +92,14 @@ fn chosen(root: &Root, options: &OpenOptions) -> Result<(Ownership, Option<IdMap
 }
 
 fn put_word(effects: &Effects, path: &Path, word: &str) -> Result<(), StoreError> {
+    put_bytes(effects, path, word.as_bytes())
+}
+
+/// Replaces a small file of the root in one step.
+pub(crate) fn put_bytes(effects: &Effects, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let draft = path.with_extension("new");
     effects.remove_file(&draft)?;
-    effects.write_synced(&draft, format!("{word}\n").as_bytes())?;
+    effects.write_synced(&draft, &[bytes, b"\n"].concat())?;
     effects.rename(&draft, path)
 }
 
@@ -114,6 +123,8 @@ pub(crate) fn refuse_foreign(root: &Root) -> Result<(), OpenError> {
         "names",
         "ownership",
         "ownership.new",
+        "plugin",
+        "plugin.new",
         "reserve",
         "staging",
     ];

@@ -42,11 +42,12 @@ pub(crate) struct Global {
         overrides_with = "root"
     )]
     pub(crate) root: Option<PathBuf>,
-    /// Driver that turns layers into directories [default: what the root was made with]
+    /// Driver that turns layers into directories: overlay, vfs, or a plugin by its path, which then
+    /// runs with all rights of lith [default: what the root was made with]
     #[arg(
         long,
         env = "LITH_DRIVER",
-        value_name = "NAME",
+        value_name = "NAME|PATH.so",
         global = true,
         overrides_with = "driver"
     )]

@@ -16,8 +16,8 @@ use crate::root;
 /// A driver in `driver ls --json`; the names are stable.
 #[derive(Serialize)]
 struct Driver {
-    name: &'static str,
-    description: &'static str,
+    name: String,
+    description: String,
     /// Whether the root was made with it.
     used: bool,
 }
@@ -32,25 +32,35 @@ struct Case<'a> {
 }
 
 pub(super) fn list(global: &Global, args: &JsonArgs) -> anyhow::Result<()> {
-    let used = Store::driver_of(&root::path(global)?)?;
-    let drivers: Vec<Driver> = lith_drivers::names()
+    let root = root::path(global)?;
+    let used = Store::driver_of(&root)?;
+    let describe = |name: &str| match name {
+        "overlay" => "what each layer adds and hides; the kernel lays them over each other",
+        "vfs" => "a full tree for each layer; works on every file system",
+        _ => "",
+    };
+    let mut drivers: Vec<Driver> = lith_drivers::names()
         .iter()
         .map(|name| Driver {
-            name,
-            description: match *name {
-                "overlay" => "what each layer adds and hides; the kernel lays them over each other",
-                "vfs" => "a full tree for each layer; works on every file system",
-                _ => "",
-            },
+            name: (*name).to_owned(),
+            description: describe(name).to_owned(),
             used: used.as_deref() == Some(*name),
         })
         .collect();
+    // Others are known only where they are used.
+    if let (Some(name), Some(plugin)) = (used, Store::plugin_of(&root)?) {
+        drivers.push(Driver {
+            name,
+            description: format!("the plugin {}", text::escape(&plugin.to_string_lossy())),
+            used: true,
+        });
+    }
     if args.json {
         return output::json(&drivers);
     }
     let row = |driver: &Driver| {
         let used = if driver.used { "yes" } else { "no" };
-        [driver.name, used, driver.description]
+        [&driver.name, used, &driver.description]
             .map(str::to_owned)
             .to_vec()
     };

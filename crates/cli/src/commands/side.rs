@@ -8,7 +8,7 @@ use lith_archive::oci::Platform;
 use lith_archive::{LoadOptions, LoadedImage, Location};
 use lith_drivers::{CacheId, LayerTree};
 use lith_graph::Graph;
-use lith_store::{OpenOptions, Session};
+use lith_store::{OpenOptions, Session, Store};
 
 use super::held::Held;
 use super::writable;
@@ -78,6 +78,7 @@ fn unpack(graph: &Graph, source: &str, platform: Option<&Platform>) -> anyhow::R
     };
     let options = OpenOptions {
         driver: Some(store.driver().to_owned()),
+        plugin: Store::plugin_of(store.root().path())?,
         ownership: Some(store.ownership()),
         id_maps: store.id_maps().cloned(),
         create: true,

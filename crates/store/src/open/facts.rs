@@ -1,8 +1,10 @@
 //! What the small files of a root say of it.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::{Path, PathBuf};
 
 use crate::error::{IoContext, StoreError};
 use crate::idmap::IdMaps;
@@ -26,6 +28,24 @@ pub(crate) fn read_word(path: &Path) -> Result<Option<String>, StoreError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).at("read", path),
     }
+}
+
+/// Reads where the driver comes from.
+pub(super) fn read_plugin(root: &Root) -> Result<Option<PathBuf>, StoreError> {
+    let path = root.plugin_file();
+    let mut text = match fs::read(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        text => text.at("read", &path)?,
+    };
+    if text.last() == Some(&b'\n') {
+        text.pop();
+    }
+    let plugin = PathBuf::from(OsString::from_vec(text));
+    if plugin.is_absolute() {
+        return Ok(Some(plugin));
+    }
+    let reason = format!("expected an absolute path, found {plugin:?}");
+    Err(StoreError::Damaged { path, reason })
 }
 
 pub(super) fn read_format(root: &Root) -> Result<u32, StoreError> {

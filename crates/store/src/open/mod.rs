@@ -5,6 +5,7 @@ mod facts;
 
 use std::fs::File;
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -24,7 +25,9 @@ use crate::rebuild;
 use crate::root::{FORMAT, Root};
 use crate::store::{Inner, Store};
 
-use facts::{check_driver, check_id_maps, check_ownership, is_driver_name, read_format};
+use facts::{
+    check_driver, check_id_maps, check_ownership, is_driver_name, read_format, read_plugin,
+};
 
 pub use error::OpenError;
 pub(crate) use facts::read_word;
@@ -42,6 +45,9 @@ pub struct OpenOptions {
     /// The driver that the root must have been made with, or is made with. `None` takes what
     /// is there.
     pub driver: Option<String>,
+    /// The plugin that the driver comes from, by an absolute path; none where it is built in. The
+    /// root remembers it, also when it was made with another one of the same driver.
+    pub plugin: Option<PathBuf>,
     /// The same for ownership; a root is made with what
     /// [`OpenOptions::ownership_of_new_root`] says.
     pub ownership: Option<Ownership>,
@@ -108,6 +114,9 @@ impl Store {
         let driver = check_driver(&root, options)?;
         let ownership = check_ownership(&root, options)?;
         let id_maps = check_id_maps(&root, options, ownership)?;
+        if let Some(plugin) = &options.plugin {
+            remember_plugin(&root, plugin, &effects)?;
+        }
         let Opened {
             index,
             in_use,
@@ -144,6 +153,15 @@ impl Store {
         }
     }
 
+    /// Returns the plugin that the driver of the store at `root` comes from; `None` when it is built
+    /// in, and when there is no store.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn plugin_of(root: &Path) -> Result<Option<PathBuf>, StoreError> {
+        read_plugin(&Root::new(root))
+    }
+
     /// Returns the driver that the store at `root` was made with; `None` when there is no
     /// store, or one whose making was interrupted.
     ///
@@ -176,6 +194,14 @@ impl Store {
         let ownership = check_ownership(&root, &any)?;
         Ok(Some((ownership, check_id_maps(&root, &any, ownership)?)))
     }
+}
+
+/// Notes where the driver comes from, unless that is known.
+fn remember_plugin(root: &Root, plugin: &Path, effects: &Effects) -> Result<(), StoreError> {
+    if read_plugin(root)?.as_deref() == Some(plugin) {
+        return Ok(());
+    }
+    make::put_bytes(effects, &root.plugin_file(), plugin.as_os_str().as_bytes())
 }
 
 /// The path of a root without symbolic links, which the index refuses to be opened through. What
