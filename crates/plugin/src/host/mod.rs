@@ -1,6 +1,7 @@
 //! Plugins as lith sees them: loaded, looked at, used.
 
 mod answers;
+mod lent;
 mod library;
 mod object;
 mod opened;

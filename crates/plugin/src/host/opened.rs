@@ -2,12 +2,13 @@
 #![allow(unsafe_code, reason = "foreign code is called")]
 
 use std::ffi::{CStr, CString, c_void};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{BorrowedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
 
 use super::answers::{Caller, Ended, Told};
+use super::lent::Lent;
 use super::library::Library;
 use super::table::Functions;
 use crate::abi::Call;
@@ -65,15 +66,17 @@ impl Opened {
     }
 
     /// Calls a function and says how it went; `lent` are the descriptors that it is lent.
-    fn call(
+    fn call<const N: usize>(
         &self,
         function: &'static str,
-        lent: &[BorrowedFd<'_>],
-        run: impl FnOnce(*mut c_void, *mut Call) -> i32,
+        lent: [BorrowedFd<'_>; N],
+        run: impl FnOnce(*mut c_void, *mut Call, [RawFd; N]) -> i32,
     ) -> Result<Told, BackendError> {
-        let done = self.caller.call(|call| run(self.state.as_ptr(), call));
-        // First: nothing that follows can be right then.
-        if lent.iter().any(|fd| rustix::io::fcntl_getfd(fd).is_err()) {
+        let lent = Lent::new(lent)
+            .map_err(|error| BackendError::from(error).during("lend the driver a descriptor"))?;
+        let state = self.state.as_ptr();
+        let done = self.caller.call(|call| run(state, call, lent.numbers()));
+        if !lent.take_back() {
             return Err(broken(&self.file, function, Fault::Closed));
         }
         done.map_err(|ended| ended.at(&self.file, function))
@@ -103,17 +106,17 @@ impl Backend for Opened {
     }
 
     fn create(&self, dir: BorrowedFd<'_>, name: &CStr) -> Result<(), BackendError> {
-        self.call("create", &[dir], |state, call| {
+        self.call("create", [dir], |state, call, [dir]| {
             // SAFETY: as the ABI says: the state is what `open` gave, all else is lent for the call.
-            unsafe { (self.functions.create)(state, call, dir.as_raw_fd(), lend_c(name)) }
+            unsafe { (self.functions.create)(state, call, dir, lend_c(name)) }
         })?;
         Ok(())
     }
 
     fn remove(&self, dir: BorrowedFd<'_>, name: &CStr) -> Result<(), BackendError> {
-        self.call("remove", &[dir], |state, call| {
+        self.call("remove", [dir], |state, call, [dir]| {
             // SAFETY: as for `create`.
-            unsafe { (self.functions.remove)(state, call, dir.as_raw_fd(), lend_c(name)) }
+            unsafe { (self.functions.remove)(state, call, dir, lend_c(name)) }
         })?;
         Ok(())
     }
@@ -126,8 +129,7 @@ impl Backend for Opened {
     ) -> Result<(), BackendError> {
         let snapshot = self.functions.snapshot;
         let snapshot = snapshot.ok_or_else(|| BackendError::not_offered("snapshot"))?;
-        self.call("snapshot", &[tree, dir], |state, call| {
-            let (tree, dir) = (tree.as_raw_fd(), dir.as_raw_fd());
+        self.call("snapshot", [tree, dir], |state, call, [tree, dir]| {
             // SAFETY: as for `create`.
             unsafe { snapshot(state, call, tree, dir, lend_c(name)) }
         })?;
@@ -137,9 +139,9 @@ impl Backend for Opened {
     fn seal(&self, tree: BorrowedFd<'_>) -> Result<(), BackendError> {
         let seal = self.functions.seal;
         let seal = seal.ok_or_else(|| BackendError::not_offered("seal"))?;
-        self.call("seal", &[tree], |state, call| {
+        self.call("seal", [tree], |state, call, [tree]| {
             // SAFETY: as for `create`.
-            unsafe { seal(state, call, tree.as_raw_fd()) }
+            unsafe { seal(state, call, tree) }
         })?;
         Ok(())
     }
@@ -152,9 +154,9 @@ impl Backend for Opened {
     ) -> Result<(), BackendError> {
         let changed = self.functions.changed;
         let changed = changed.ok_or_else(|| BackendError::not_offered("changed"))?;
-        let told = self.call("changed", &[tree, since], |state, call| {
+        let told = self.call("changed", [tree, since], |state, call, [tree, since]| {
             // SAFETY: as for `create`.
-            unsafe { changed(state, call, tree.as_raw_fd(), since.as_raw_fd()) }
+            unsafe { changed(state, call, tree, since) }
         })?;
         for path in &told.paths {
             found(path);
@@ -163,7 +165,7 @@ impl Backend for Opened {
     }
 
     fn status(&self) -> Result<Vec<(String, String)>, BackendError> {
-        let told = self.call("status", &[], |state, call| {
+        let told = self.call("status", [], |state, call, []| {
             // SAFETY: as for `create`.
             unsafe { (self.functions.status)(state, call) }
         })?;
