@@ -34,12 +34,15 @@ pub(crate) fn choose(
 
 /// Finds the driver that a store was made with.
 pub(crate) fn of_store(store: &Store) -> Result<DriverKind, GraphError> {
-    let name = store.driver();
+    of_root(store.root(), store.driver())
+}
+
+/// Finds a driver that has trees in a root.
+pub(crate) fn of_root(root: &Root, name: &str) -> Result<DriverKind, GraphError> {
     if lith_drivers::names().contains(&name) {
         return Ok(find_driver(name)?);
     }
-    let root = store.root();
-    let Some(plugin) = Store::plugin_of(root.path())? else {
+    let Some(plugin) = root.plugin_of(name)? else {
         // It says which there are.
         return Ok(find_driver(name)?);
     };
@@ -49,7 +52,7 @@ pub(crate) fn of_store(store: &Store) -> Result<DriverKind, GraphError> {
         plugin: plugin.clone(),
         reason,
     };
-    for path in [&root.plugin_file(), &plugin] {
+    for path in [&root.plugin_file(name), &plugin] {
         expect_trusted(path).map_err(gone)?;
     }
     let kind = find_plugin(&plugin)?;

@@ -62,6 +62,14 @@ pub enum Intent {
         /// The name.
         name: Reference,
     },
+    /// The store is about to get another driver, whose trees are all there. Found in a dead session of a
+    /// store that has got it: the trees of the former driver are to be removed, by who knows drivers.
+    SwitchDriver {
+        /// The driver until then.
+        from: String,
+        /// The driver from then on.
+        to: String,
+    },
 }
 
 /// Images that are to be published together.

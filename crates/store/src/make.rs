@@ -46,10 +46,23 @@ pub(crate) fn make_root(
         return Ok(());
     }
     refuse_foreign(root)?;
+    lay_out(root, effects, ownership, maps.as_ref())?;
+    finish(root, effects, driver, options.plugin.as_deref())
+}
+
+/// Makes the folders of a root, and the files that say how owners are kept.
+pub(crate) fn lay_out(
+    root: &Root,
+    effects: &Effects,
+    ownership: Ownership,
+    maps: Option<&IdMaps>,
+) -> Result<(), OpenError> {
+    let path = root.path();
+    effects.ensure_dir(&root.locks())?;
     for folder in root.folders() {
         effects.ensure_dir(&folder)?;
     }
-    if let Some(maps) = &maps {
+    if let Some(maps) = maps {
         let text = serde_json::to_string(maps).map_err(io::Error::from);
         put_word(effects, &root.id_maps(), &text.at("describe", path)?)?;
         // Of the root folder alone: who enters is checked there. In a namespace with these maps
@@ -59,11 +72,21 @@ pub(crate) fn make_root(
         }
     }
     reserve::keep(root);
+    Ok(put_word(effects, &root.ownership(), ownership.as_str())?)
+}
+
+/// Makes a store of a root that has everything else: the `format` file comes last.
+pub(crate) fn finish(
+    root: &Root,
+    effects: &Effects,
+    driver: &str,
+    plugin: Option<&Path>,
+) -> Result<(), OpenError> {
+    let path = root.path();
     put_word(effects, &root.driver_file(), driver)?;
-    if let Some(plugin) = &options.plugin {
-        put_bytes(effects, &root.plugin_file(), plugin.as_os_str().as_bytes())?;
+    if let Some(plugin) = plugin {
+        note_plugin(root, effects, driver, plugin)?;
     }
-    put_word(effects, &root.ownership(), ownership.as_str())?;
     effects.sync_dir(path)?;
     put_word(effects, &root.format(), &FORMAT.to_string())?;
     effects.sync_dir(path)?;
@@ -91,8 +114,26 @@ fn chosen(root: &Root, options: &OpenOptions) -> Result<(Ownership, Option<IdMap
     }
 }
 
-fn put_word(effects: &Effects, path: &Path, word: &str) -> Result<(), StoreError> {
+/// Writes a file of one word; it is there whole or as it was before.
+pub(crate) fn put_word(effects: &Effects, path: &Path, word: &str) -> Result<(), StoreError> {
     put_bytes(effects, path, word.as_bytes())
+}
+
+/// Notes where a driver comes from, in a file of its own, so that the driver of a store changes with
+/// one word.
+pub(crate) fn note_plugin(
+    root: &Root,
+    effects: &Effects,
+    driver: &str,
+    plugin: &Path,
+) -> Result<(), StoreError> {
+    let path = root.plugin_file(driver);
+    if let Some(folder) = path.parent() {
+        effects.ensure_dir(folder)?;
+    }
+    put_bytes(effects, &path, plugin.as_os_str().as_bytes())?;
+    path.parent()
+        .map_or(Ok(()), |folder| effects.sync_dir(folder))
 }
 
 /// Replaces a small file of the root in one step.
@@ -109,6 +150,7 @@ pub(crate) fn refuse_foreign(root: &Root) -> Result<(), OpenError> {
     const OURS: &[&str] = &[
         "archives",
         "blobs",
+        "copy.new",
         "driver",
         "driver.new",
         "drivers",
@@ -123,8 +165,7 @@ pub(crate) fn refuse_foreign(root: &Root) -> Result<(), OpenError> {
         "names",
         "ownership",
         "ownership.new",
-        "plugin",
-        "plugin.new",
+        "plugins",
         "reserve",
         "staging",
     ];

@@ -199,6 +199,8 @@ impl Work<'_, '_> {
                 .try_for_each(|id| images::restore::reindex(self.store, id)),
             Intent::RemoveImage { id } => self.settle_image_removal(id),
             Intent::Name { name } => names::reindex(self.store, name),
+            // Whoever knows drivers has removed what there was to be removed.
+            Intent::SwitchDriver { .. } => Ok(()),
         }
     }
 

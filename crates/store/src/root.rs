@@ -43,10 +43,9 @@ impl Root {
         self.path.join("driver")
     }
 
-    /// The file with the path of the plugin that the driver comes from; missing where the driver is
-    /// built in.
-    pub fn plugin_file(&self) -> PathBuf {
-        self.path.join("plugin")
+    /// The file with the path of the plugin that a driver comes from; missing where it is built in.
+    pub fn plugin_file(&self, driver: &str) -> PathBuf {
+        self.path.join("plugins").join(driver)
     }
 
     /// The file with the [`Ownership`](crate::Ownership) that the root was made with.

@@ -34,8 +34,8 @@ pub(crate) struct Inner {
     pub(crate) index: Index,
     pub(crate) needs_scan: AtomicBool,
     pub(crate) outside: Outside,
-    /// Held shared: nobody replaces the index while it is in use.
-    pub(crate) _in_use: File,
+    /// Held shared: nobody replaces the index, or gives the store another driver, while it is in use.
+    pub(crate) in_use: File,
 }
 
 impl Store {
@@ -72,6 +72,10 @@ impl Store {
 
     pub(crate) fn index(&self) -> &Index {
         &self.inner.index
+    }
+
+    pub(crate) fn in_use(&self) -> &File {
+        &self.inner.in_use
     }
 
     pub(crate) fn outside(&self) -> &Outside {

@@ -145,7 +145,7 @@ fn what_others_could_have_put_there_is_not_loaded() {
     let error = bench.fails(&["images"]);
     assert!(error.contains("everybody can write"), "{error}");
     fs::set_permissions(bench.plugin(), fs::Permissions::from_mode(0o755)).unwrap();
-    std::os::unix::fs::chown(bench.path("root/plugin"), Some(12345), None).unwrap();
+    std::os::unix::fs::chown(bench.path("root/plugins/plain"), Some(12345), None).unwrap();
     let error = bench.fails(&["images"]);
     assert!(error.contains("belongs to user 12345"), "{error}");
     // Who names it has decided.

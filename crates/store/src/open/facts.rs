@@ -31,8 +31,11 @@ pub(crate) fn read_word(path: &Path) -> Result<Option<String>, StoreError> {
 }
 
 /// Reads where the driver comes from.
-pub(super) fn read_plugin(root: &Root) -> Result<Option<PathBuf>, StoreError> {
-    let path = root.plugin_file();
+pub(crate) fn read_plugin(root: &Root, driver: &str) -> Result<Option<PathBuf>, StoreError> {
+    if !is_driver_name(driver) {
+        return Ok(None);
+    }
+    let path = root.plugin_file(driver);
     let mut text = match fs::read(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         text => text.at("read", &path)?,

@@ -5,7 +5,6 @@ mod facts;
 
 use std::fs::File;
 use std::io;
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -25,17 +24,18 @@ use crate::rebuild;
 use crate::root::{FORMAT, Root};
 use crate::store::{Inner, Store};
 
-use facts::{
-    check_driver, check_id_maps, check_ownership, is_driver_name, read_format, read_plugin,
-};
+use facts::{check_driver, check_id_maps, check_ownership, is_driver_name, read_format};
 
 pub use error::OpenError;
-pub(crate) use facts::read_word;
+pub(crate) use facts::{read_plugin, read_word};
 
 /// Byte of `locks/root` that whoever makes, scans or rebuilds the root holds.
 const MAINTENANCE: u64 = 0;
-/// Byte of `locks/root` that every open store holds shared, and a rebuild exclusively.
-const IN_USE: u64 = 1;
+/// Byte of `locks/root` that every open store holds shared; exclusively a rebuild, and the last step of
+/// a move to another driver.
+pub(crate) const IN_USE: u64 = 1;
+/// Byte of `locks/root` that whoever moves the store to another driver holds.
+pub(crate) const MIGRATION: u64 = 2;
 /// How long a rebuild waits for others to close the store.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -111,17 +111,20 @@ impl Store {
                 supported: FORMAT,
             });
         }
-        let driver = check_driver(&root, options)?;
+        // Here so that a refusal touches nothing.
+        check_driver(&root, options)?;
         let ownership = check_ownership(&root, options)?;
         let id_maps = check_id_maps(&root, options, ownership)?;
-        if let Some(plugin) = &options.plugin {
-            remember_plugin(&root, plugin, &effects)?;
-        }
         let Opened {
             index,
             in_use,
             lost_log,
         } = open_index(&root, &effects)?;
+        // From here on it stays what it is.
+        let driver = check_driver(&root, options)?;
+        if let Some(plugin) = &options.plugin {
+            remember_plugin(&root, &driver, plugin, &effects)?;
+        }
         boot::scan_after_boot(&root, &index, lost_log)?;
         let needs_scan = AtomicBool::new(boot::differs(&index, boot::DRIVER_BOOT)?);
         Ok(Store::new(Inner {
@@ -133,7 +136,7 @@ impl Store {
             index,
             needs_scan,
             outside: Outside::default(),
-            _in_use: in_use,
+            in_use,
         }))
     }
 
@@ -159,7 +162,11 @@ impl Store {
     /// # Errors
     /// The file system's.
     pub fn plugin_of(root: &Path) -> Result<Option<PathBuf>, StoreError> {
-        read_plugin(&Root::new(root))
+        let root = Root::new(root);
+        match read_word(&root.driver_file())? {
+            Some(driver) => read_plugin(&root, &driver),
+            None => Ok(None),
+        }
     }
 
     /// Returns the driver that the store at `root` was made with; `None` when there is no
@@ -197,16 +204,21 @@ impl Store {
 }
 
 /// Notes where the driver comes from, unless that is known.
-fn remember_plugin(root: &Root, plugin: &Path, effects: &Effects) -> Result<(), StoreError> {
-    if read_plugin(root)?.as_deref() == Some(plugin) {
+pub(crate) fn remember_plugin(
+    root: &Root,
+    driver: &str,
+    plugin: &Path,
+    effects: &Effects,
+) -> Result<(), StoreError> {
+    if read_plugin(root, driver)?.as_deref() == Some(plugin) {
         return Ok(());
     }
-    make::put_bytes(effects, &root.plugin_file(), plugin.as_os_str().as_bytes())
+    make::note_plugin(root, effects, driver, plugin)
 }
 
 /// The path of a root without symbolic links, which the index refuses to be opened through. What
 /// is not there yet has none.
-fn without_links(root: &Path) -> io::Result<PathBuf> {
+pub(crate) fn without_links(root: &Path) -> io::Result<PathBuf> {
     let root = std::path::absolute(root)?;
     for there in root.ancestors() {
         match there.canonicalize() {
@@ -249,7 +261,7 @@ pub fn rebuild_index(root: &Path) -> Result<rebuild::RebuildReport, OpenError> {
     Ok(rebuild::replace_index(&root, &Effects::default())?)
 }
 
-fn root_lock(root: &Root) -> PathBuf {
+pub(crate) fn root_lock(root: &Root) -> PathBuf {
     root.locks().join("root")
 }
 
