@@ -51,7 +51,7 @@ impl Graph {
             return Ok(());
         }
         tracing::info!(layer = %layer.id, "it may have lost files in a crash: reading it");
-        match self.look_through(layer) {
+        match self.look_through(layer, &()) {
             Ok(()) => self.believe(layer),
             Err(GraphError::Corrupt { layer, reason }) => {
                 Err(GraphError::LostInCrash { layer, reason })

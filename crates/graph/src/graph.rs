@@ -14,10 +14,12 @@ use crate::{GraphError, driver};
 /// Cheap to clone; clones and other processes may work on one root at the same time.
 #[derive(Clone)]
 pub struct Graph {
-    store: Store,
-    driver: Arc<dyn Driver>,
+    pub(crate) store: Store,
+    pub(crate) driver: Arc<dyn Driver>,
     /// Whether layers were in doubt when somebody first asked.
-    doubts: Arc<OnceLock<bool>>,
+    pub(crate) doubts: Arc<OnceLock<bool>>,
+    /// The driver is not the store's yet: what goes wrong with its trees says nothing of the layers.
+    pub(crate) on_trial: bool,
 }
 
 impl Graph {
@@ -53,6 +55,7 @@ impl Graph {
             store,
             driver: driver.into(),
             doubts: Arc::default(),
+            on_trial: false,
         };
         graph.claim_for_writable_layers();
         graph.recover()?;
@@ -93,9 +96,12 @@ impl Graph {
         driver::driver_options(self.store.ownership(), self.store.id_maps())
     }
 
-    fn recover(&self) -> Result<(), GraphError> {
+    pub(crate) fn recover(&self) -> Result<(), GraphError> {
         for dead in self.store.dead_sessions()? {
             let session = dead.id().clone();
+            if !self.finish_migration(&dead) {
+                continue;
+            }
             match dead.recover(&mut |cache| Ok(self.remove_tree(cache)?)) {
                 Ok(done) => tracing::info!(%session, ?done, "swept what a dead process left"),
                 // A tree that is still mounted, say: what is listed is right, and whoever

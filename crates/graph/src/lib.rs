@@ -64,6 +64,7 @@ mod heal;
 mod hold;
 mod layer;
 mod list;
+mod migrate;
 mod mount;
 mod observer;
 mod pipeline;
@@ -92,6 +93,7 @@ pub use error::{
 pub use graph::Graph;
 pub use layer::Layer;
 pub use list::{DamagedLayer, LayerMap, Layers};
+pub use migrate::{MigrateError, MigrateOptions, Migrated};
 pub use observer::{Event, Metered, Observer};
 pub use stage::StagedLayer;
 pub use status::DriverStatus;

@@ -208,7 +208,7 @@ impl Graph {
     }
 
     /// The draft of a staged layer; made now from the spooled tar where it had to wait.
-    fn applied(
+    pub(crate) fn applied(
         &self,
         staged: &mut StagedLayer,
         parent: Option<&CacheId>,

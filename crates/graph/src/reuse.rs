@@ -56,10 +56,7 @@ impl Graph {
             }
             Err(error) => return Err(error.into()),
         };
-        let mut source = Source {
-            stream,
-            failed: None,
-        };
+        let mut source = Source::new(stream);
         let staged = self.stage(session, &mut source, Some(diff_id), observer);
         match (staged, source.failed) {
             (Ok(staged), _) => Ok(Some(staged)),
@@ -74,9 +71,23 @@ impl Graph {
 
 /// A layer's stream that remembers whether it failed: then the layer is damaged, and what was
 /// made of its bytes is not to blame.
-struct Source {
+pub(crate) struct Source {
     stream: LayerStream,
     failed: Option<String>,
+}
+
+impl Source {
+    pub(crate) fn new(stream: LayerStream) -> Self {
+        Self {
+            stream,
+            failed: None,
+        }
+    }
+
+    /// Why it failed, if it did.
+    pub(crate) fn failed(self) -> Option<String> {
+        self.failed
+    }
 }
 
 impl Read for Source {

@@ -36,6 +36,8 @@ pub struct LayerStream {
     checked: bool,
     /// Reading has failed, and there is no more to say.
     broken: bool,
+    /// Damage is that of a tree that is not the layer's yet.
+    on_trial: bool,
     hold: Session,
 }
 
@@ -69,6 +71,7 @@ impl Graph {
             current: Bytes::new(),
             checked: false,
             broken: false,
+            on_trial: self.on_trial,
             hold,
         })
     }
@@ -87,7 +90,7 @@ impl Graph {
         let unstarted =
             |error: io::Error| corrupt(format!("its stream cannot be started: {error}"));
         let files = self.driver().files(cache);
-        let files = files.inspect_err(|error| damage::note(hold, &layer.id, error))?;
+        let files = files.inspect_err(|error| self.note(hold, layer, error))?;
         let tree = match files {
             LayerFiles::Stream(stream) if !layer.has_record => {
                 let whole = std::iter::once(());
@@ -106,7 +109,7 @@ impl Graph {
         };
         let folder = self.store().root().layer(&layer.id);
         let record = record::open(&folder).map_err(|error| {
-            damage::note(hold, &layer.id, &error);
+            self.note(hold, layer, &error);
             corrupt(format!(
                 "cannot open {}: {error}",
                 record::record_path(&folder).display()
@@ -122,6 +125,15 @@ impl Graph {
         let mut runs = Runs::new(record);
         let runs = std::iter::from_fn(move || runs.next_run(CHUNK));
         Ahead::start(runs, RunReader::new(files), more, layer.tar_size).map_err(unstarted)
+    }
+}
+
+impl Graph {
+    /// Takes note of what is wrong with a layer's files.
+    fn note(&self, hold: &Session, layer: &LayerRecord, error: &(dyn std::error::Error + 'static)) {
+        if !self.on_trial {
+            damage::note(hold, &layer.id, error);
+        }
     }
 }
 
@@ -178,8 +190,14 @@ impl LayerStream {
     /// What is wrong with the bytes, which is noted for the next registration of the layer.
     fn damage(&self, reason: String) -> io::Error {
         let damage = self.described(reason);
-        damage::note(&self.hold, &self.layer, &damage);
+        self.note(&damage);
         io::Error::new(io::ErrorKind::InvalidData, damage)
+    }
+
+    fn note(&self, error: &(dyn std::error::Error + 'static)) {
+        if !self.on_trial {
+            damage::note(&self.hold, &self.layer, error);
+        }
     }
 
     fn described(&self, reason: String) -> Damage {
@@ -189,7 +207,7 @@ impl LayerStream {
 
     /// What failed while bytes were read.
     fn failed(&self, error: &io::Error) -> io::Error {
-        damage::note(&self.hold, &self.layer, error);
+        self.note(error);
         io::Error::new(io::ErrorKind::InvalidData, self.described(chain(error)))
     }
 

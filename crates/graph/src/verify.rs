@@ -2,14 +2,14 @@
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io;
+use std::io::{self, BufRead};
 use std::os::unix::fs::MetadataExt;
 
 use lith_drivers::{CacheId, Change, ChangeKind, LayerFiles, TreeFiles};
 use lith_store::{LayerId, LayerRecord};
 
 use crate::stream::chain;
-use crate::{Damage, Graph, GraphError, damage, record};
+use crate::{Damage, Graph, GraphError, Metered, Observer, damage, record};
 
 impl Graph {
     /// Reads all of a layer, as whoever saves it does: each file against its checksum, the whole against
@@ -21,7 +21,7 @@ impl Graph {
     /// it, as too many open files.
     pub fn verify(&self, id: &LayerId) -> Result<Option<Damage>, GraphError> {
         let layer = self.known(id)?;
-        let error = match self.look_through(&layer) {
+        let error = match self.look_through(&layer, &()) {
             Ok(()) => return Ok(None),
             Err(error) => error,
         };
@@ -37,18 +37,24 @@ impl Graph {
 
     /// Reads a layer's stream, which checks every file and the whole, and compares the tree's copies
     /// of other layers' files. Damage is [`GraphError::Corrupt`].
-    pub(crate) fn look_through(&self, layer: &LayerRecord) -> Result<(), GraphError> {
-        self.read_through(layer)?;
+    pub(crate) fn look_through(
+        &self,
+        layer: &LayerRecord,
+        observer: &dyn Observer,
+    ) -> Result<(), GraphError> {
+        self.read_through(layer, observer)?;
         match layer.parent {
             Some(_) if self.driver().info().copies_parents => self.compare_copies(layer),
             _ => Ok(()),
         }
     }
 
-    fn read_through(&self, layer: &LayerRecord) -> Result<(), GraphError> {
-        let mut stream = self.tar_layer(&layer.id)?;
-        let read = io::copy(&mut stream, &mut io::sink());
-        read.map(drop).map_err(|error| self.unread(layer, error))
+    fn read_through(&self, layer: &LayerRecord, observer: &dyn Observer) -> Result<(), GraphError> {
+        let label = layer
+            .diff_id
+            .map_or_else(|| layer.id.to_string(), |id| id.to_string());
+        let stream = Metered::new(self.tar_layer(&layer.id)?, &label, observer);
+        read_out(stream).map_err(|error| self.unread(layer, error))
     }
 
     /// Compares the files that the tree has copies of with those of the tree below: the layer's own
@@ -117,6 +123,17 @@ impl Graph {
             path: self.store().root().layer(&layer.id),
             source: error,
         }
+    }
+}
+
+/// Reads to the end, for what is checked on the way.
+fn read_out(mut stream: impl BufRead) -> io::Result<()> {
+    loop {
+        let length = stream.fill_buf()?.len();
+        if length == 0 {
+            return Ok(());
+        }
+        stream.consume(length);
     }
 }
 

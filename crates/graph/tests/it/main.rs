@@ -14,6 +14,7 @@ mod hold;
 mod id_maps;
 mod layers;
 mod metadata;
+mod migrate;
 mod processes;
 mod record;
 mod restore;
