@@ -42,6 +42,15 @@ pub(crate) fn id_maps(global: &Global) -> Option<IdMaps> {
 
 /// Opens the store, and makes it when it is missing.
 pub(crate) fn open(global: &Global) -> anyhow::Result<Graph> {
+    open_or(global, true)
+}
+
+/// Opens the store, which must be there.
+pub(crate) fn open_existing(global: &Global) -> anyhow::Result<Graph> {
+    open_or(global, false)
+}
+
+fn open_or(global: &Global, create: bool) -> anyhow::Result<Graph> {
     let root = path(global)?;
     let unset = |driver: &String| driver.is_empty() && is_empty("LITH_DRIVER");
     let driver = global.driver.clone().filter(|driver| !unset(driver));
@@ -50,7 +59,7 @@ pub(crate) fn open(global: &Global) -> anyhow::Result<Graph> {
         plugin: None,
         ownership: global.ownership,
         id_maps: id_maps(global),
-        create: true,
+        create,
     };
     Graph::open_root(&root, &options)
         .with_context(|| format!("cannot open the store at {}", root.display()))

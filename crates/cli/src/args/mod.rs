@@ -4,6 +4,7 @@ mod changes;
 mod listing;
 mod mounts;
 mod names;
+mod store;
 mod tools;
 mod transfer;
 
@@ -17,6 +18,7 @@ pub(crate) use changes::{BuildArgs, CommitArgs, DiffArgs, ExportArgs, ImportArgs
 pub(crate) use listing::{EventsArgs, HistoryArgs, ImagesArgs, InspectArgs, LayersArgs, TreeArgs};
 pub(crate) use mounts::{MountArgs, UmountArgs, UnshareArgs};
 pub(crate) use names::{PruneArgs, RmiArgs, TagArgs, UntagArgs};
+pub(crate) use store::{MigrateArgs, StoreCommand};
 pub(crate) use tools::{AsmArgs, DisasmArgs, DriverCommand, DriverTestArgs, TarSplitCommand};
 pub(crate) use transfer::{CopyArgs, LoadArgs, SaveArgs};
 
@@ -138,6 +140,9 @@ pub(crate) enum Command {
     Export(ExportArgs),
     /// Show the store: its driver, its space, what is in it
     Info(JsonArgs),
+    /// Work on the store as a whole
+    #[command(subcommand)]
+    Store(StoreCommand),
     /// List drivers, and test whether they do what they must
     #[command(subcommand)]
     Driver(DriverCommand),

@@ -28,6 +28,8 @@ struct Info {
     /// Layers that no image, layer, session or caller needs.
     unclaimed_layers: usize,
     free_space: Option<u64>,
+    /// Drivers that have trees here and are not the store's: what interrupted moves left.
+    other_drivers: Vec<String>,
 }
 
 pub(super) fn run(graph: &Graph, args: &JsonArgs) -> anyhow::Result<()> {
@@ -47,6 +49,7 @@ pub(super) fn run(graph: &Graph, args: &JsonArgs) -> anyhow::Result<()> {
         writable_layers: graph.writable_layers()?.len(),
         names: store.names()?.len(),
         unclaimed_layers: store.unclaimed_layers()?.len(),
+        other_drivers: store.other_drivers()?,
         free_space: space.map(|space| space.f_bavail.saturating_mul(space.f_frsize)),
     };
     if args.json {
@@ -61,6 +64,9 @@ pub(super) fn run(graph: &Graph, args: &JsonArgs) -> anyhow::Result<()> {
     line("driver", &info.driver);
     for (name, value) in &info.driver_status {
         line(&format!("  {}", text::escape(name)), &text::escape(value));
+    }
+    for name in &info.other_drivers {
+        line("unfinished move to driver", &text::escape(name));
     }
     line("images", &info.images.to_string());
     line("names", &info.names.to_string());

@@ -19,6 +19,7 @@ mod prune;
 mod rmi;
 mod save;
 mod side;
+mod store;
 mod tar_split;
 mod tree;
 mod writable;
@@ -29,7 +30,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use lith_graph::Graph;
 
-use crate::args::{Cli, Command, DriverCommand};
+use crate::args::{Cli, Command, DriverCommand, StoreCommand};
 use crate::root;
 
 /// The exit status of a command that failed.
@@ -81,6 +82,7 @@ fn dispatch(cli: &Cli, open: Open<'_, '_>) -> anyhow::Result<ExitCode> {
         Command::Unshare(args) => return inside::unshare(&args.command, &root::path(global)?),
         Command::Driver(DriverCommand::Ls(args)) => driver::list(global, args),
         Command::Driver(DriverCommand::Test(args)) => return driver::test(open()?, args),
+        Command::Store(StoreCommand::Migrate(args)) => store::migrate(global, args),
         Command::Diff(args) => return diff::run(open()?, args),
         Command::Load(args) if args.list => load::list(args, global.quiet),
         Command::Load(args) => load::run(open()?, args, global.quiet),

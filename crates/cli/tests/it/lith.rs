@@ -19,6 +19,11 @@ impl Lith {
         }
     }
 
+    /// Names another driver from now on.
+    pub(crate) fn use_driver(&mut self, driver: &'static str) {
+        self.driver = driver;
+    }
+
     /// A path for the test's own files, beside the root.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)

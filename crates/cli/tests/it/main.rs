@@ -9,6 +9,7 @@ mod graph;
 mod lith;
 mod load_formats;
 mod main_job;
+mod migrate;
 mod plugin;
 mod save_formats;
 mod tar_split;
