@@ -16,16 +16,23 @@ use crate::process::{self, Output};
 pub(crate) enum Driver {
     Overlay,
     Vfs,
+    /// A plugin, which lies beside the program.
+    Btrfs,
 }
 
+/// The plugin, beside the program.
+pub(crate) const PLUGIN: &str = "liblith_btrfs.so";
+
 impl Driver {
+    /// Those that are built in.
     pub(crate) const ALL: [Driver; 2] = [Driver::Overlay, Driver::Vfs];
 
-    /// The name on the command line.
+    /// Its name.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Driver::Overlay => "overlay",
             Driver::Vfs => "vfs",
+            Driver::Btrfs => "btrfs",
         }
     }
 }
@@ -44,7 +51,11 @@ impl Lith {
         let mut command = Command::new(&self.program);
         command.arg("--root").arg(&self.root);
         if let Some(driver) = self.driver {
-            command.arg("--driver").arg(driver.name());
+            command.arg("--driver");
+            match driver {
+                Driver::Btrfs => command.arg(self.program.with_file_name(PLUGIN)),
+                _ => command.arg(driver.name()),
+            };
         }
         // A caller's settings must not reach into the test.
         command.env_remove("LITH_ROOT").env_remove("LITH_DRIVER");

@@ -45,7 +45,15 @@ pub(crate) fn target() -> Result<PathBuf> {
 /// Builds `lith` in release and gives the path of the program.
 pub(crate) fn build_lith() -> Result<PathBuf> {
     let mut command = cargo();
-    command.args(["build", "--release", "--package", "lith", "--bin", "lith"]);
+    // The plugin lies beside the program then.
+    command.args([
+        "build",
+        "--release",
+        "--package",
+        "lith",
+        "--package",
+        "lith-plugin-btrfs",
+    ]);
     command
         .arg("--message-format=json-render-diagnostics")
         .stderr(Stdio::inherit());

@@ -47,6 +47,16 @@ impl Mounted {
         Mounted::mount(&["-t", "ext4", "-o", "loop"], &image, target)
     }
 
+    /// A btrfs, whose file grows as it is filled.
+    pub(crate) fn btrfs(target: &Path, bytes: u64) -> Result<Mounted> {
+        let image = target.with_extension("btrfs");
+        fs::File::create(&image)
+            .and_then(|file| file.set_len(bytes))
+            .with_context(|| format!("cannot make {}", image.display()))?;
+        process::run(Command::new("mkfs.btrfs").arg("-q").arg(&image))?.ok()?;
+        Mounted::mount(&["-t", "btrfs", "-o", "loop"], &image, target)
+    }
+
     /// Loses what is not on the disk, as when the power fails, and mounts what is left. Only for an ext4
     /// that was made here.
     pub(crate) fn fail_power(self) -> Result<Mounted> {

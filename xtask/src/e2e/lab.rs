@@ -15,12 +15,15 @@ use super::guards::{self, Mounted};
 use super::images::{Built, Image, Made, Writer};
 use super::peers::{Docker, Podman, Reference, Settings};
 use super::report::{Stop, skip};
-use crate::lith::{Driver, Lith};
+use crate::lith::{Driver, Lith, PLUGIN};
+use crate::process;
 
 /// Size of the work folder's own file system, where that much is free; its file is sparse.
 const ROOM: u64 = 32 << 30;
 /// With less than this the images alone might fill it.
 const LEAST_ROOM: u64 = 4 << 30;
+/// What all stores on btrfs together may take.
+const BTRFS_ROOM: u64 = 8 << 30;
 
 /// Something that is made when it is first asked for; a failure is kept, too.
 pub(crate) struct Once<T>(OnceCell<Result<T, Stop>>);
@@ -100,6 +103,7 @@ pub(crate) struct Lab {
     docker: Once<Docker>,
     reference: Once<Reference>,
     standing: Each<Driver, Lith>,
+    btrfs: Once<Mounted>,
 }
 
 impl Lab {
@@ -146,6 +150,7 @@ impl Lab {
             docker: Once::default(),
             reference: Once::default(),
             standing: Each::default(),
+            btrfs: Once::default(),
             work,
         })
     }
@@ -173,12 +178,32 @@ impl Lab {
         if driver == Driver::Overlay && self.settings.storage != "overlay" {
             return skip("the kernel mounts no overlay on this file system");
         }
-        let root = folder.join("store");
+        let root = match driver {
+            // Where the case is, is no btrfs: its stores lie elsewhere, each under a name of its own.
+            Driver::Btrfs => {
+                self.counter.set(self.counter.get() + 1);
+                self.btrfs()?.join(self.counter.get().to_string())
+            }
+            _ => folder.join("store"),
+        };
         Ok(Lith {
             program: self.program.clone(),
             root,
             driver: Some(driver),
         })
+    }
+
+    /// A btrfs for the stores of its driver; a skip where there can be none.
+    fn btrfs(&self) -> Result<PathBuf> {
+        if !self.program.with_file_name(PLUGIN).exists() {
+            return skip("the plugin does not lie beside the program");
+        }
+        if process::find("mkfs.btrfs").is_none() {
+            return skip("mkfs.btrfs is not installed");
+        }
+        let place = self.folder("btrfs")?;
+        self.btrfs.get(|| Mounted::btrfs(&place, BTRFS_ROOM))?;
+        Ok(place)
     }
 
     /// A store into which the peers' images were loaded once; cases only read it.
@@ -226,13 +251,14 @@ impl Lab {
             podman,
             docker,
             builder,
+            btrfs,
             disk,
             _lock,
             ..
         } = self;
         machine_runs.clear();
         standing.clear();
-        drop((docker, podman, builder));
+        drop((docker, podman, builder, btrfs));
         let mut left = Vec::new();
         match guards::sweep_inside(&work) {
             Ok(mounts) => left.extend(

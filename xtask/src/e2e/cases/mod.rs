@@ -74,6 +74,14 @@ pub(crate) fn all() -> Vec<Case> {
         user::add(&mut cases, driver);
         all.append(&mut cases.cases);
     }
+    // The plugin: what a driver has a part in.
+    let (mut cases, driver) = (Cases::new("btrfs"), Driver::Btrfs);
+    roundtrip::add(&mut cases, driver);
+    tree::add(&mut cases, driver);
+    writable::add(&mut cases, driver);
+    crash::add(&mut cases, driver);
+    graph::add(&mut cases, driver);
+    all.append(&mut cases.cases);
     let mut cases = Cases::new("formats");
     formats::add(&mut cases);
     all.append(&mut cases.cases);

@@ -98,7 +98,7 @@ fn other_driver(lab: &Lab, driver: Driver) -> Result<String> {
     lith.load(&lab.made()?.archive)?;
     let other = match driver {
         Driver::Overlay => Driver::Vfs,
-        Driver::Vfs => Driver::Overlay,
+        Driver::Vfs | Driver::Btrfs => Driver::Overlay,
     };
     lith.driver = Some(other);
     steps::expect_failure(&lith.run(&["images"])?, &["overlay", "vfs"])?;

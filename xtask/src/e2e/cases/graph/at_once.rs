@@ -33,6 +33,7 @@ fn at_once(lab: &Lab, driver: Driver) -> Result<String> {
     let mut most = 0.0_f64;
     for round in 0..ROUNDS {
         let place = folder.path().join(format!("round-{round}"));
+        std::fs::create_dir(&place)?;
         let lith = lab.lith(driver, &place)?;
         // In the last round all load the very same images.
         let same = round + 1 == ROUNDS;
