@@ -72,7 +72,8 @@ impl Graph {
     ) -> Result<(), MigrateError> {
         let session = self.store().begin()?;
         trees.make_all(&session)?;
-        // What was loaded meanwhile, so that little is left for the time when nobody else can work.
+        // So that little is left for the time when nobody else can work.
+        trees.sync()?;
         trees.make_all(&session)?;
         let alone = self.alone(patience, observer)?;
         self.refuse_used_trees()?;

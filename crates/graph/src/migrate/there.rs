@@ -70,8 +70,9 @@ impl Graph {
     ) -> Result<lith_store::Alone<'_>, MigrateError> {
         let session = self.store().begin()?;
         trees.make_all(&session)?;
+        // So that little is left for the time when nobody else can work.
+        trees.sync()?;
         copy.mirror(LEFT_OUT)?;
-        // What came meanwhile, so that little is left for the time when nobody else can work.
         trees.make_all(&session)?;
         let alone = self.alone(patience, observer)?;
         self.refuse_damage()?;

@@ -85,7 +85,20 @@ impl<'a> Trees<'a> {
             }
         }
         self.right.retain(|cache, _| listed.contains_key(cache));
-        Ok(self.driver().sync()?)
+        self.sync()
+    }
+
+    /// Waits until all trees are on the disk. Where that fails they go: nobody can tell which of them have
+    /// lost something, and the next to ask would hear nothing of it.
+    pub(super) fn sync(&mut self) -> Result<(), MigrateError> {
+        let Err(error) = self.driver().sync() else {
+            return Ok(());
+        };
+        self.right.clear();
+        for cache in self.driver().list()? {
+            self.driver().remove(&cache)?;
+        }
+        Err(error.into())
     }
 
     fn check_cancelled(&self) -> Result<(), MigrateError> {

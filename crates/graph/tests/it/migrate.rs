@@ -1,11 +1,11 @@
 //! Moving a store to another driver: what comes out, what is refused, what an interruption leaves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use lith_graph::{
@@ -482,6 +482,34 @@ fn what_was_interrupted_goes_on_or_is_swept() {
         let migrated = migrate(fixture.open(), to).unwrap();
         assert!(migrated.made < 5 && migrated.made > 1, "{}", migrated.made);
         expect_moved(&root, to, &now);
+    });
+}
+
+#[test]
+fn whoever_opens_the_store_meanwhile_finds_all_layers() {
+    on_each_driver(|fixture| {
+        let filled = fill(fixture);
+        let root = fixture.path("");
+        let (to, done) = (other(fixture), AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| {
+                let mut drivers = BTreeSet::new();
+                while !done.load(Ordering::Relaxed) && !drivers.contains(to) {
+                    let graph = Graph::open_root(&root, &OpenOptions::default()).unwrap();
+                    drivers.insert(graph.store().driver().to_owned());
+                    assert_eq!(facts(&graph), filled.layers);
+                    drop(graph);
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+            });
+            let mut patient = options(to);
+            patient.patience = Duration::from_secs(60);
+            let moved = fixture.open().migrate(&patient, &());
+            done.store(true, Ordering::Relaxed);
+            reader.join().unwrap();
+            assert!(moved.unwrap().moved);
+        });
+        expect_moved(&root, to, &filled);
     });
 }
 
