@@ -68,7 +68,7 @@ pub enum Fault {
     Closed,
     /// Its table is not where a table can be.
     #[error("is at an address that no table can have")]
-    Misaligned,
+    Address,
     /// Its table has a size that none can have.
     #[error("has {found} bytes, which no table can have")]
     Size {

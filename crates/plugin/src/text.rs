@@ -21,6 +21,9 @@ pub enum TextFault {
         /// The length.
         len: usize,
     },
+    /// A pointer to where nothing is.
+    #[error("is at an address where nothing can be read")]
+    Elsewhere,
     /// More than lith reads.
     #[error("has a length of {len}, more than the {limit} that are allowed")]
     Long {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use libloading::os::unix::{Library as Object, RTLD_LOCAL, RTLD_NOW};
 
 use super::answers::HOST;
+use super::memory::Memory;
 use super::object;
 use super::opened::Opened;
 use super::table::{self, Functions};
@@ -42,11 +43,17 @@ impl Library {
         // SAFETY: the ABI says what is behind this name.
         let entry = unsafe { object.get::<Entry>(ENTRY) };
         let entry = entry.map_err(|_| PluginError::NoEntry { file: path.clone() })?;
+        if !Memory::now().is_code(*entry as usize) {
+            return Err(PluginError::NoEntry { file: path });
+        }
         // SAFETY: it is called as the ABI says, with what stays as long as the process; and what it
         // returns stays too, because nothing is unloaded.
         let (functions, info) = unsafe {
-            let driver = table::read(entry(&raw const HOST), &path)?;
-            table::check(&driver, &path)?
+            let table = entry(&raw const HOST);
+            // The entry may have made it.
+            let memory = Memory::now();
+            let driver = table::read(table, &memory, &path)?;
+            table::check(&driver, &memory, &path)?
         };
         Ok(Self {
             path,

@@ -3,6 +3,7 @@
 mod answers;
 mod lent;
 mod library;
+mod memory;
 mod object;
 mod opened;
 mod table;

@@ -5,6 +5,7 @@ use std::ffi::{c_int, c_void};
 use std::mem::{MaybeUninit, offset_of};
 use std::path::Path;
 
+use super::memory::Memory;
 use crate::abi::{
     Call, Driver, LITH_ABI_VERSION, LITH_POWER_CHANGED, LITH_POWER_SEAL, LITH_POWER_SNAPSHOT, Text,
 };
@@ -46,7 +47,11 @@ pub(super) struct Functions {
 ///
 /// # Safety
 /// At `at` lies what a driver's entry returned, and was made by the rules of the ABI.
-pub(super) unsafe fn read(at: *const Driver, file: &Path) -> Result<Driver, PluginError> {
+pub(super) unsafe fn read(
+    at: *const Driver,
+    memory: &Memory,
+    file: &Path,
+) -> Result<Driver, PluginError> {
     let file = || file.to_owned();
     if at.is_null() {
         return Err(PluginError::Refused {
@@ -54,11 +59,12 @@ pub(super) unsafe fn read(at: *const Driver, file: &Path) -> Result<Driver, Plug
             version: LITH_ABI_VERSION,
         });
     }
-    if !at.is_aligned() {
-        return Err(PluginError::Broken {
-            file: file(),
-            fault: Fault::Misaligned,
-        });
+    let nowhere = || PluginError::Broken {
+        file: file(),
+        fault: Fault::Address,
+    };
+    if !at.is_aligned() || !memory.is_readable(at, size_of::<[u32; 2]>()) {
+        return Err(nowhere());
     }
     // SAFETY: tables of all versions begin with two such numbers.
     let [version, size] = unsafe { at.cast::<[u32; 2]>().read() };
@@ -84,11 +90,14 @@ pub(super) unsafe fn read(at: *const Driver, file: &Path) -> Result<Driver, Plug
             fault: Fault::Size { found: size },
         });
     }
+    let whole = bytes.min(size_of::<Driver>());
+    if !memory.is_readable(at, whole) {
+        return Err(nowhere());
+    }
     let mut driver = MaybeUninit::<Driver>::zeroed();
     // SAFETY: no further than either table goes. All its fields may be zero: numbers, pointers,
     // functions that may be null.
     Ok(unsafe {
-        let whole = bytes.min(size_of::<Driver>());
         std::ptr::copy_nonoverlapping(at.cast::<u8>(), driver.as_mut_ptr().cast(), whole);
         driver.assume_init()
     })
@@ -100,6 +109,7 @@ pub(super) unsafe fn read(at: *const Driver, file: &Path) -> Result<Driver, Plug
 /// Its texts are texts.
 pub(super) unsafe fn check(
     driver: &Driver,
+    memory: &Memory,
     file: &Path,
 ) -> Result<(Functions, BackendInfo), PluginError> {
     let broken = |what: &'static str| {
@@ -108,6 +118,9 @@ pub(super) unsafe fn check(
             fault: Fault::Text { what, fault },
         }
     };
+    let expect = |text, limit, what| memory.expect_text(text, limit).map_err(broken(what));
+    expect(driver.name, LONGEST, "a name")?;
+    expect(driver.version, VERSION, "a version")?;
     // SAFETY: the caller's promise.
     let name = unsafe { text::bytes(driver.name, LONGEST) }.map_err(broken("a name"))?;
     let Some(name) = String::from_utf8(name.clone())
@@ -124,7 +137,7 @@ pub(super) unsafe fn check(
     if version.is_empty() {
         return Err(broken("a version")(TextFault::Empty));
     }
-    let functions = functions(driver, file)?;
+    let functions = functions(driver, memory, file)?;
     let powers = Powers {
         snapshot: functions.snapshot.is_some(),
         seal: functions.seal.is_some(),
@@ -133,34 +146,72 @@ pub(super) unsafe fn check(
     Ok((functions, BackendInfo::new(name, version).with(powers)))
 }
 
-fn functions(driver: &Driver, file: &Path) -> Result<Functions, PluginError> {
-    let missing = |function, reason| PluginError::Function {
-        file: file.to_owned(),
-        function,
-        reason,
+fn functions(driver: &Driver, memory: &Memory, file: &Path) -> Result<Functions, PluginError> {
+    let found = Found {
+        powers: driver.powers,
+        memory,
+        file,
     };
-    let needed = |function| missing(function, "which every driver has");
-    let promised = |function| missing(function, "though its `powers` say that it has one");
-    let may = |power| driver.powers & power != 0;
     Ok(Functions {
-        open: driver.open.ok_or_else(|| needed("open"))?,
-        close: driver.close.ok_or_else(|| needed("close"))?,
-        create: driver.create.ok_or_else(|| needed("create"))?,
-        remove: driver.remove.ok_or_else(|| needed("remove"))?,
-        status: driver.status.ok_or_else(|| needed("status"))?,
-        snapshot: optional(may(LITH_POWER_SNAPSHOT), driver.snapshot)
-            .map_err(|()| promised("snapshot"))?,
-        seal: optional(may(LITH_POWER_SEAL), driver.seal).map_err(|()| promised("seal"))?,
-        changed: optional(may(LITH_POWER_CHANGED), driver.changed)
-            .map_err(|()| promised("changed"))?,
+        open: found.needed("open", driver.open, |f| f as usize)?,
+        close: found.needed("close", driver.close, |f| f as usize)?,
+        create: found.needed("create", driver.create, |f| f as usize)?,
+        remove: found.needed("remove", driver.remove, |f| f as usize)?,
+        status: found.needed("status", driver.status, |f| f as usize)?,
+        snapshot: found.promised(LITH_POWER_SNAPSHOT, "snapshot", driver.snapshot, |f| {
+            f as usize
+        })?,
+        seal: found.promised(LITH_POWER_SEAL, "seal", driver.seal, |f| f as usize)?,
+        changed: found.promised(LITH_POWER_CHANGED, "changed", driver.changed, |f| {
+            f as usize
+        })?,
     })
 }
 
-/// What is promised must be there; what is not promised is not used.
-fn optional<F>(promised: bool, function: Option<F>) -> Result<Option<F>, ()> {
-    match (promised, function) {
-        (false, _) => Ok(None),
-        (true, Some(function)) => Ok(Some(function)),
-        (true, None) => Err(()),
+/// What is asked of each function that a table has.
+struct Found<'a> {
+    powers: u64,
+    memory: &'a Memory,
+    file: &'a Path,
+}
+
+impl Found<'_> {
+    /// Every driver has it.
+    fn needed<F: Copy>(
+        &self,
+        name: &'static str,
+        function: Option<F>,
+        address: impl Fn(F) -> usize,
+    ) -> Result<F, PluginError> {
+        let function = function.ok_or_else(|| self.none(name, "which every driver has"))?;
+        match self.memory.is_code(address(function)) {
+            true => Ok(function),
+            false => Err(self.none(name, "but something in its place that is no code")),
+        }
+    }
+
+    /// It must be there when it is promised, and is not used when it is not.
+    fn promised<F: Copy>(
+        &self,
+        power: u64,
+        name: &'static str,
+        function: Option<F>,
+        address: impl Fn(F) -> usize,
+    ) -> Result<Option<F>, PluginError> {
+        if self.powers & power == 0 {
+            return Ok(None);
+        }
+        if function.is_none() {
+            return Err(self.none(name, "though its `powers` say that it has one"));
+        }
+        self.needed(name, function, address).map(Some)
+    }
+
+    fn none(&self, function: &'static str, reason: &'static str) -> PluginError {
+        PluginError::Function {
+            file: self.file.to_owned(),
+            function,
+            reason,
+        }
     }
 }

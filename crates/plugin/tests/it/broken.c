@@ -10,6 +10,10 @@
 
 #include "lith_plugin.h"
 
+#ifndef AFTER
+#define AFTER
+#endif
+
 static const lith_host *host;
 static lith_call *kept;
 static char nothing;
@@ -128,3 +132,5 @@ const lith_driver *ENTRY(const lith_host *lith) {
     host = lith;
     return RETURN;
 }
+
+AFTER

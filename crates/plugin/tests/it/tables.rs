@@ -31,11 +31,32 @@ fn entries_that_are_missing_or_return_no_table() {
             "libmine.so refuses to work with this lith, whose plugin ABI has version 1: \
              build it for that version",
         ),
-        (
-            &["RETURN=(const lith_driver *)((const char *)&table + 1)"],
-            "the plugin libmine.so is broken: its table is at an address that no table can have",
-        ),
     ]);
+    for address in ["(const char *)&table + 1", "8", "(intptr_t)-64"] {
+        assert_eq!(
+            refused(&[&format!("RETURN=(const lith_driver *)({address})")]),
+            "the plugin libmine.so is broken: its table is at an address that no table can have"
+        );
+    }
+}
+
+#[test]
+fn what_is_no_code_is_not_called() {
+    let data =
+        r#"AFTER=__asm__(".data\n.globl lith_driver_plugin\nlith_driver_plugin: .quad 3\n.text");"#;
+    let entry = refused(&["ENTRY=other", data]);
+    assert!(
+        entry.contains("it has no function `lith_driver_plugin`"),
+        "{entry}"
+    );
+    for function in ["open", "create", "changed"] {
+        assert_eq!(
+            refused(&[&format!("INSTEAD=.{function}=(void *)&nothing")]),
+            format!(
+                "the plugin libmine.so has no function `{function}`, but something in its place that is no code"
+            )
+        );
+    }
 }
 
 #[test]
@@ -132,6 +153,10 @@ fn names_and_versions_that_are_none() {
         ("NAME={NULL, 0}", name("")),
         (r#"NAME=LITH_TEXT("../x")"#, name("../x")),
         (r#"NAME=LITH_TEXT("b\377d")"#, name("b\\xffd")),
+        (
+            "NAME={(void *)8, 3}",
+            table("a name that is at an address where nothing can be read"),
+        ),
         (
             "NAME={NULL, 3}",
             table("a name that is null, with a length of 3"),
