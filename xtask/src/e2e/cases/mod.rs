@@ -6,6 +6,7 @@ mod formats;
 mod graph;
 mod input;
 pub(crate) mod machine;
+mod migrate;
 mod names;
 mod peers;
 mod power;
@@ -81,6 +82,9 @@ pub(crate) fn all() -> Vec<Case> {
     writable::add(&mut cases, driver);
     crash::add(&mut cases, driver);
     graph::add(&mut cases, driver);
+    all.append(&mut cases.cases);
+    let mut cases = Cases::new("migrate");
+    migrate::add(&mut cases);
     all.append(&mut cases.cases);
     let mut cases = Cases::new("formats");
     formats::add(&mut cases);
