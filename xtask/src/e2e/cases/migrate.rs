@@ -81,7 +81,8 @@ fn filled(lab: &Lab) -> Result<Filled> {
 #[derive(PartialEq, Debug)]
 struct Facts {
     images: Vec<Value>,
-    layers: Value,
+    /// By ID: an index that was made anew has them in another order.
+    layers: BTreeMap<String, Value>,
     inspected: Vec<Value>,
     /// Digests of the archives that `save` makes of all names.
     saved: BTreeMap<String, String>,
@@ -113,7 +114,7 @@ impl Facts {
         }
         fs::remove_file(&out).ok();
         Ok(Facts {
-            layers: json(&["layers", "--json"])?,
+            layers: by_id(&json(&["layers", "--json"])?),
             files: files(&lith.root)?,
             images,
             inspected,
@@ -135,6 +136,12 @@ impl Facts {
         );
         Ok(())
     }
+}
+
+fn by_id(layers: &Value) -> BTreeMap<String, Value> {
+    let id = |layer: &Value| layer["id"].as_str().unwrap_or_default().to_owned();
+    let layers = layers.as_array().into_iter().flatten();
+    layers.map(|layer| (id(layer), layer.clone())).collect()
 }
 
 fn files(root: &Path) -> Result<BTreeMap<PathBuf, String>> {
@@ -241,7 +248,7 @@ fn killed(lab: &Lab) -> Result<String> {
         "{cut_short} of {kills} moves cut short, {switched} of them behind the last step; {} images, {} \
          layers (--seed {})",
         facts.images.len(),
-        facts.layers.as_array().map_or(0, Vec::len),
+        facts.layers.len(),
         lab.effort.seed
     ))
 }
@@ -365,7 +372,7 @@ fn full_disk(lab: &Lab) -> Result<String> {
     }
     let folder = lab.scratch()?;
     let place = folder.path().join("disk");
-    let disk = Mounted::fresh_ext4(&place, 96 << 20)?;
+    let disk = Mounted::fresh_ext4(&place, 256 << 20)?;
     let mut lith = lab.lith(Driver::Overlay, &place)?;
     lith.load(&lab.made()?.archive)?;
     // So many small layers that a full tree of each is too much.
