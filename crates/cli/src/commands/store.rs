@@ -80,9 +80,9 @@ fn sentence(migrated: &Migrated) -> String {
         return format!("Store {root} has driver {to} already");
     }
     format!(
-        "Moved from driver {} to {to}, {} layers, {}: {root}",
+        "Moved from driver {} to {to}, {}, {}: {root}",
         text::escape(&migrated.from),
-        migrated.layers,
+        text::count(migrated.layers, "layer"),
         text::size(migrated.bytes),
     )
 }
