@@ -24,14 +24,9 @@ impl Home {
         id: &CacheId,
         parent: Option<&CacheId>,
     ) -> Result<u64, DriverError> {
-        let listing = |id: &CacheId| {
-            self.expect(id)?;
-            handle::open_below(self.fd(), self.tree_of(id).as_bytes(), handle::LISTING).map_err(
-                |error| DriverError::io("open", self.layer_path(id).join(self.trees.name), error),
-            )
-        };
-        let parent = parent.map(listing).transpose()?;
-        let tree = listing(id)?;
+        let parent = parent.map(|parent| self.open_tree_for_reading(parent));
+        let parent = parent.transpose()?;
+        let tree = self.open_tree_for_reading(id)?;
         let touched = parent
             .as_ref()
             .and_then(|parent| Touched::ask(&self.trees, tree.as_fd(), parent.as_fd()));

@@ -115,12 +115,16 @@ fn make_tree(
 }
 
 impl Plan {
-    /// Where the draft lies in its work folder.
+    /// Where the tree of the layer lies in its work folder.
+    fn tree(&self) -> String {
+        format!("{LAYER}/{}", self.home.trees.name)
+    }
+
+    /// Where the draft lies there: it is the tree, or in it.
     fn draft(&self) -> String {
-        let tree = format!("{LAYER}/{}", self.home.trees.name);
         match &self.own {
-            None => tree,
-            Some(own) => format!("{tree}/{own}"),
+            None => self.tree(),
+            Some(own) => format!("{}/{own}", self.tree()),
         }
     }
 
@@ -251,8 +255,7 @@ impl Plan {
             return Ok(Placed::AlreadyThere);
         }
         let lowers = self.settle(&mut tree, &work, parent)?;
-        let place = format!("{LAYER}/{}", self.home.trees.name);
-        let whole = self.open(&work, &place)?;
+        let whole = self.open(&work, &self.tree())?;
         self.home.trees.seal(whole.as_fd(), work.path())?;
         let facts = Facts::new(parent, lowers, tree.hides_all() && self.form == Form::Upper);
         let placed = self.home.publish(&work, LAYER, (id, &facts), synced)?;
@@ -281,7 +284,7 @@ impl Plan {
             Some(own) => {
                 // First as if it lay over the parent, as it then does.
                 tree.settle(lower, Form::Upper)?;
-                let around = self.open(work, &format!("{LAYER}/{}", self.home.trees.name))?;
+                let around = self.open(work, &self.tree())?;
                 let merged = tree.merge(&around, own.as_bytes());
                 merged.map_err(Trouble::of_draft)?;
             }

@@ -16,7 +16,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{FileType, Mode, XattrFlags};
+use rustix::fs::{FileType, Mode, OFlags, XattrFlags};
 use rustix::io::Errno;
 
 use crate::driver::Placed;
@@ -206,18 +206,19 @@ impl Home {
 
     /// Opens a layer's tree.
     pub(crate) fn open_tree(&self, id: &CacheId) -> Result<OwnedFd, DriverError> {
-        self.expect(id)?;
-        handle::open_below(self.fd(), self.tree_of(id).as_bytes(), handle::DIRECTORY).map_err(
-            |error| DriverError::io("open", self.layer_path(id).join(self.trees.name), error),
-        )
+        self.open_tree_with(id, handle::DIRECTORY)
     }
 
     /// The same, by a handle through which it can be listed and copied.
     pub(crate) fn open_tree_for_reading(&self, id: &CacheId) -> Result<OwnedFd, DriverError> {
+        self.open_tree_with(id, handle::LISTING)
+    }
+
+    fn open_tree_with(&self, id: &CacheId, flags: OFlags) -> Result<OwnedFd, DriverError> {
         self.expect(id)?;
-        handle::open_below(self.fd(), self.tree_of(id).as_bytes(), handle::LISTING).map_err(
-            |error| DriverError::io("open", self.layer_path(id).join(self.trees.name), error),
-        )
+        handle::open_below(self.fd(), self.tree_of(id).as_bytes(), flags).map_err(|error| {
+            DriverError::io("open", self.layer_path(id).join(self.trees.name), error)
+        })
     }
 
     /// Whether layers begin as copies of their parents' trees. What is recorded beside a tree is

@@ -48,9 +48,10 @@ impl Trees {
         match &self.backend {
             None => rustix::fs::mkdirat(folder, self.name, Mode::RWXU)
                 .map_err(|error| DriverError::io("create", path.join(self.name), error)),
-            Some(backend) => self.by(&**backend, "create", path, |backend, name| {
-                backend.create(folder, name)
-            }),
+            Some(backend) => {
+                let created = self.c_name().and_then(|name| backend.create(folder, &name));
+                created.map_err(|error| failed(&**backend, "create", path, error))
+            }
         }
     }
 
@@ -64,16 +65,18 @@ impl Trees {
         let Some(backend) = &self.backend else {
             return Err(DriverError::io("copy", path, Errno::NOSYS));
         };
-        self.by(&**backend, "snapshot", path, |backend, name| {
-            backend.snapshot(from, folder, name)
-        })
+        let made = self
+            .c_name()
+            .and_then(|name| backend.snapshot(from, folder, &name));
+        made.map_err(|error| failed(&**backend, "snapshot", path, error))
     }
 
     /// Makes a tree that is complete unwritable, where the backend can do that.
     pub(crate) fn seal(&self, tree: BorrowedFd<'_>, path: &Path) -> Result<(), DriverError> {
         match &self.backend {
             Some(backend) if backend.info().seal => {
-                self.by(&**backend, "seal", path, |backend, _| backend.seal(tree))
+                let sealed = backend.seal(tree);
+                sealed.map_err(|error| failed(&**backend, "seal", path, error))
             }
             _ => Ok(()),
         }
@@ -115,33 +118,30 @@ impl Trees {
         if let Some(backend) = &self.backend
             && let Some(layer) = open_layer(shop, name)?
         {
-            let tree = self.c_name()?;
-            let removed = backend.remove(layer.as_fd(), &tree);
+            let removed = self
+                .c_name()
+                .and_then(|tree| backend.remove(layer.as_fd(), &tree));
             removed.map_err(io::Error::other)?;
         }
         remove::remove(shop, name)
     }
 
-    fn by(
-        &self,
-        backend: &dyn Backend,
-        action: &'static str,
-        path: &Path,
-        work: impl FnOnce(&dyn Backend, &std::ffi::CStr) -> Result<(), BackendError>,
-    ) -> Result<(), DriverError> {
-        let name = self
-            .c_name()
-            .map_err(|error| DriverError::io(action, path, error))?;
-        work(backend, &name).map_err(|source| DriverError::Backend {
-            driver: backend.info().name.clone(),
-            action,
-            path: path.to_owned(),
-            source: Box::new(source),
-        })
+    fn c_name(&self) -> Result<CString, BackendError> {
+        CString::new(self.name).map_err(|error| BackendError::new(error.to_string()))
     }
+}
 
-    fn c_name(&self) -> io::Result<CString> {
-        CString::new(self.name).map_err(io::Error::other)
+fn failed(
+    backend: &dyn Backend,
+    action: &'static str,
+    path: &Path,
+    source: BackendError,
+) -> DriverError {
+    DriverError::Backend {
+        driver: backend.info().name.clone(),
+        action,
+        path: path.to_owned(),
+        source: Box::new(source),
     }
 }
 

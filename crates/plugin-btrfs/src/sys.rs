@@ -11,7 +11,8 @@ use linux_raw_sys::btrfs::{
     BTRFS_FIRST_FREE_OBJECTID, BTRFS_INODE_EXTREF_KEY, BTRFS_INODE_ITEM_KEY, BTRFS_INODE_REF_KEY,
     BTRFS_SUBVOL_RDONLY, btrfs_ioctl_get_subvol_info_args, btrfs_ioctl_ino_lookup_args,
     btrfs_ioctl_search_args, btrfs_ioctl_search_header, btrfs_ioctl_search_key,
-    btrfs_ioctl_vol_args, btrfs_ioctl_vol_args_v2,
+    btrfs_ioctl_vol_args, btrfs_ioctl_vol_args_v2, btrfs_ioctl_vol_args_v2__bindgen_ty_1,
+    btrfs_ioctl_vol_args_v2__bindgen_ty_2,
 };
 use linux_raw_sys::general::BTRFS_SUPER_MAGIC;
 use linux_raw_sys::ioctl::{
@@ -40,20 +41,15 @@ pub(crate) fn create(dir: BorrowedFd<'_>, name: &CStr) -> Result<()> {
 
 /// Makes a writable snapshot of a subvolume. The kernel waits until it is on the disk.
 pub(crate) fn snapshot(from: BorrowedFd<'_>, dir: BorrowedFd<'_>, name: &CStr) -> Result<()> {
-    let mut arguments = btrfs_ioctl_vol_args_v2 {
+    let mut text = [0; 4040];
+    put(name, &mut text)?;
+    let arguments = btrfs_ioctl_vol_args_v2 {
         fd: from.as_raw_fd().into(),
         transid: 0,
         flags: 0,
-        __bindgen_anon_1: linux_raw_sys::btrfs::btrfs_ioctl_vol_args_v2__bindgen_ty_1 {
-            unused: [0; 4],
-        },
-        __bindgen_anon_2: linux_raw_sys::btrfs::btrfs_ioctl_vol_args_v2__bindgen_ty_2 {
-            name: [0; 4040],
-        },
+        __bindgen_anon_1: btrfs_ioctl_vol_args_v2__bindgen_ty_1 { unused: [0; 4] },
+        __bindgen_anon_2: btrfs_ioctl_vol_args_v2__bindgen_ty_2 { name: text },
     };
-    let mut text = [0; 4040];
-    put(name, &mut text)?;
-    arguments.__bindgen_anon_2.name = text;
     set::<{ BTRFS_IOC_SNAP_CREATE_V2 as Opcode }, _>(dir, arguments)
 }
 
