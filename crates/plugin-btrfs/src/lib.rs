@@ -10,7 +10,7 @@ mod changed;
 #[allow(unsafe_code)]
 mod sys;
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -32,9 +32,6 @@ const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
 
-/// What subvolumes are tried with. No layer has this name.
-const TRIAL: &CStr = c".lith-btrfs-trial";
-
 impl Plugin for Btrfs {
     const NAME: &'static str = "btrfs";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
@@ -51,7 +48,10 @@ impl Plugin for Btrfs {
         let this = Self {
             info: BackendInfo::of::<Self>(),
         };
-        this.try_out(folder.as_fd())?;
+        // Where there is something already, it was tried before that was made: every command opens this.
+        if is_empty(folder.as_fd())? {
+            this.try_out(folder.as_fd())?;
+        }
         Ok(this)
     }
 }
@@ -59,11 +59,8 @@ impl Plugin for Btrfs {
 impl Btrfs {
     /// Sees whether this process may make and remove subvolumes, before anything depends on it.
     fn try_out(&self, folder: BorrowedFd<'_>) -> Result<(), BackendError> {
-        let name = std::ffi::CString::new(format!(
-            "{}-{}",
-            TRIAL.to_string_lossy(),
-            std::process::id()
-        ));
+        // No layer has such a name, and no other process this one.
+        let name = CString::new(format!(".lith-btrfs-trial-{}", std::process::id()));
         let name = name.map_err(|error| BackendError::new(error.to_string()))?;
         let tried = self
             .create(folder, &name)
@@ -132,4 +129,14 @@ impl Backend for Btrfs {
 
 fn open(dir: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
     rustix::fs::openat(dir, name, DIRECTORY, Mode::empty())
+}
+
+fn is_empty(folder: BorrowedFd<'_>) -> Result<bool, Errno> {
+    let mut listing = rustix::fs::Dir::read_from(folder)?;
+    while let Some(entry) = listing.read() {
+        if !matches!(entry?.file_name().to_bytes(), b"." | b"..") {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
